@@ -1,0 +1,1 @@
+"""Environments: what they are set to, and how one is operated."""

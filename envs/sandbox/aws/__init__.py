@@ -1,0 +1,1 @@
+"""The emulated AWS account: the moto server and the behaviours it lacks."""

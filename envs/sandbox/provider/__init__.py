@@ -1,0 +1,1 @@
+"""The `aws` resource provider that the Pulumi engine attaches to."""

@@ -1,0 +1,1 @@
+"""The program of every environment: what exists in AWS."""

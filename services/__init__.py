@@ -1,0 +1,1 @@
+"""What runs: producers, consumers, functions and the clients around them."""

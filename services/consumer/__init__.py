@@ -1,0 +1,1 @@
+"""Reading the stream: latency, loss and duplicates."""

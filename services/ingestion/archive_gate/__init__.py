@@ -1,0 +1,1 @@
+"""The gate before the archive: only messages that keep the contract pass it."""

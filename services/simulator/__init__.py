@@ -1,0 +1,1 @@
+"""Load on the platform: recorded or generated telemetry, sent when it is due."""
