@@ -1,0 +1,208 @@
+"""The command table: one verb, one line of help, one function elsewhere."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from envs import project
+from envs.errors import FleetstreamError, UsageError
+from envs.progress import console
+
+app = typer.Typer(
+    name=project.NAME,
+    help="A telemetry platform on AWS, per environment, with a sandbox that needs no account.",
+    epilog="Exit codes: 0 it holds, 1 it failed, 2 wrong use, 3 it works but a service level was missed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+variables_app = typer.Typer(help="Environments as such: the variables that plain tools need.", no_args_is_help=True)
+app.add_typer(variables_app, name="env")
+
+EnvironmentName = Annotated[str, typer.Option("--env", help="Which environment, as in envs/Pulumi.<env>.yaml.")]
+Emulated = Annotated[bool, typer.Option("--emulated", help="Emulate the environment here instead of using AWS.")]
+SandboxName = Annotated[str | None, typer.Option("--name", help="Name of the sandbox; two names can run at once.")]
+ExpectNoChanges = Annotated[bool, typer.Option("--expect-no-changes", help="Fail when anything would change.")]
+JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the result here, as JSON.")]
+
+
+@app.command()
+def run(
+    replay: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--replay", help="Recorded CSV files, several after one flag; without it, telemetry is generated."
+        ),
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    rate: Annotated[float, typer.Option(help="Messages a second, all devices together.")] = 5000,
+    seconds: Annotated[float, typer.Option(help="How long to send, in seconds.")] = 30,
+    processes: Annotated[int, typer.Option(help="Producing processes.")] = 2,
+    devices: Annotated[int, typer.Option(help="Devices to generate, without --replay.")] = 100,
+    device_column: Annotated[
+        str | None, typer.Option(help="CSV column with the device; else the file's name.")
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Replay at this multiple of the recorded 1 Hz pace instead of --rate.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 1,
+    warm_up: Annotated[float, typer.Option(help="Seconds of the same load on the canary topic before.")] = 5,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the sandbox running afterwards.")] = False,
+    env: EnvironmentName = project.SANDBOX,
+    emulated: Emulated = False,
+    name: SandboxName = None,
+    json: JsonPath = None,
+) -> None:
+    """The main job end to end on the sandbox: up, load, measure, archive, analyze, report.
+
+    Example: fleetstream run --replay drives/*.csv --rate 5000 --seconds 30
+    """
+    from envs import run as main_job
+
+    if more and not replay:
+        raise UsageError(f"unexpected argument {more[0]}: recorded files come after --replay")
+    request = main_job.Request(
+        replay=[*(replay or []), *(more or [])],
+        rate=rate,
+        seconds=seconds,
+        processes=processes,
+        devices=devices,
+        device_column=device_column,
+        speed=speed,
+        seed=seed,
+        warm_up=warm_up,
+        keep=keep,
+    )
+    raise typer.Exit(main_job.run(_select(env, emulated, name), request, json))
+
+
+@app.command()
+def up(
+    env: EnvironmentName = project.SANDBOX,
+    emulated: Emulated = False,
+    name: SandboxName = None,
+    expect_no_changes: ExpectNoChanges = False,
+) -> None:
+    """Brings an environment up, or to its changed settings. Example: fleetstream up --env dev --emulated"""
+    from envs import lifecycle
+
+    lifecycle.up(_select(env, emulated, name), expect_no_changes)
+
+
+@app.command()
+def preview(
+    env: EnvironmentName = project.SANDBOX,
+    emulated: Emulated = False,
+    name: SandboxName = None,
+    expect_no_changes: ExpectNoChanges = False,
+) -> None:
+    """Shows what `up` would change."""
+    from envs import lifecycle
+
+    lifecycle.preview(_select(env, emulated, name), expect_no_changes)
+
+
+@app.command()
+def refresh(
+    env: EnvironmentName = project.SANDBOX,
+    emulated: Emulated = False,
+    name: SandboxName = None,
+    expect_no_changes: ExpectNoChanges = False,
+) -> None:
+    """Compares the state with the account; with --expect-no-changes it only looks."""
+    from envs import lifecycle
+
+    lifecycle.refresh(_select(env, emulated, name), expect_no_changes)
+
+
+@app.command()
+def down(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, name: SandboxName = None) -> None:
+    """Takes an environment away and checks that nothing is left of it."""
+    from envs import lifecycle
+
+    lifecycle.down(_select(env, emulated, name))
+
+
+@app.command()
+def recover(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, name: SandboxName = None) -> None:
+    """Puts a sandbox right after a crash, and says what was made anew and what is gone."""
+    from envs import lifecycle
+
+    lifecycle.recover(_select(env, emulated, name))
+
+
+@app.command()
+def status(
+    env: EnvironmentName = project.SANDBOX,
+    emulated: Emulated = False,
+    name: SandboxName = None,
+    json: JsonPath = None,
+) -> None:
+    """Every endpoint and process of an environment, and the outputs of its stack."""
+    from envs import lifecycle
+
+    report = lifecycle.status(_select(env, emulated, name))
+    lifecycle.print_status(report)
+    if json is not None:
+        lifecycle.write_json(json, report)
+    if not report.get("running", True):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """What the toolchain found where, and what to do about what is missing."""
+    from envs.doctor import doctor as examine
+
+    raise typer.Exit(0 if examine() else 1)
+
+
+@variables_app.command("vars")
+def env_vars(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, name: SandboxName = None) -> None:
+    """Prints the variables with which plain pulumi, aws and Kafka tools use an environment.
+
+    Example: eval "$(fleetstream env vars)" && pulumi preview -s sandbox
+    """
+    from envs import lifecycle
+
+    typer.echo(lifecycle.variables(_select(env, emulated, name)))
+
+
+def main() -> None:
+    """The entry point: runs a verb and turns what went wrong into a message and an exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=True)
+    except UsageError as error:
+        _fail(error, 2)
+    except FleetstreamError as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        _fail(FleetstreamError("interrupted"), 130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more can be said to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def _select(env: str, emulated: bool, name: str | None) -> Any:
+    from envs.environment import select
+
+    return select(env, emulated, name)
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(error: FleetstreamError, code: int) -> None:
+    if os.environ.get("FLEETSTREAM_TRACEBACK"):
+        console.print_exception()
+    console.print("[red]error:[/red]", end=" ")
+    console.print(str(error), markup=False, soft_wrap=True)
+    raise SystemExit(code)

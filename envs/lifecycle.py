@@ -1,0 +1,268 @@
+"""An environment's life: up, preview, refresh, down, recover, status."""
+
+import contextlib
+import json
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from envs.engine import EngineError, Update
+from envs.environment import Environment
+from envs.errors import FleetstreamError
+from envs.progress import console, step
+from envs.sandbox import account, processes
+from envs.sandbox.stack import Sandbox, existing
+
+
+def up(environment: Environment, expect_no_changes: bool = False) -> Update:
+    """Brings the environment to what its settings say; a sandbox's processes are started first."""
+    start(environment)
+    flags = ["--yes", "--skip-preview"]
+    with _changing(environment), step(f"pulumi up, stack {environment.name}") as current:
+        result = environment.engine().update("up", *flags, on_progress=current.update)
+        current.detail = result.summary()
+    _expect(result, expect_no_changes, "up")
+    return result
+
+
+def start(environment: Environment) -> None:
+    """Starts a sandbox's processes when it is one and they do not run yet."""
+    if environment.sandbox is not None:
+        with environment.sandbox.locked(), step(f"sandbox {environment.sandbox.name}: account, provider, agent"):
+            environment.sandbox.start()
+
+
+def preview(environment: Environment, expect_no_changes: bool = False) -> Update:
+    """Shows what `up` would change."""
+    start(environment)
+    with step(f"pulumi preview, stack {environment.name}") as current:
+        result = environment.engine().update("preview", on_progress=current.update)
+        current.detail = result.summary()
+    _expect(result, expect_no_changes, "preview")
+    return result
+
+
+def refresh(environment: Environment, expect_no_changes: bool = False) -> Update:
+    """Compares the state with the account. With `expect_no_changes` it only looks, otherwise the state follows."""
+    _require(environment)
+    # The engine writes the state even when it was told to expect no changes; a look must not.
+    flags = ["--preview-only"] if expect_no_changes else ["--yes", "--skip-preview"]
+    with step(f"pulumi refresh, stack {environment.name}") as current:
+        result = environment.engine().update("refresh", *flags, on_progress=current.update)
+        current.detail = result.summary()
+    _expect(result, expect_no_changes, "refresh")
+    return result
+
+
+def down(environment: Environment) -> list[str]:
+    """Takes the environment away. Returns what the emulated account still held afterwards; it should hold nothing.
+
+    A sandbox's processes end and its files go whatever happens before. Raises `FleetstreamError` when something was
+    left in the account or the engine failed.
+    """
+    sandbox = environment.sandbox
+    if sandbox is None:
+        with step(f"pulumi destroy, stack {environment.name}") as current:
+            current.detail = (
+                environment.engine()
+                .update("destroy", "--yes", "--skip-preview", on_progress=current.update)
+                .summary()
+            )
+        return []
+    if not sandbox.state_dir.exists():
+        console.print(f"sandbox {sandbox.name} is not there: nothing to take down")
+        return []
+    left: list[str] = []
+    problem: FleetstreamError | None = None
+    with sandbox.locked():
+        try:
+            left = _destroy(sandbox)
+        except FleetstreamError as error:
+            problem = error
+        finally:
+            with step(f"sandbox {sandbox.name}: ending its processes"):
+                sandbox.stop()
+    if problem is not None:
+        raise problem
+    if left:
+        raise FleetstreamError("the account still held after `destroy`:\n" + "\n".join(f"  {item}" for item in left))
+    return left
+
+
+def recover(environment: Environment) -> None:
+    """Puts a damaged sandbox right: starts what died, reads what is left, brings the rest up again, and says so."""
+    sandbox = environment.sandbox
+    if sandbox is None:
+        raise FleetstreamError(
+            f"{environment.name} lives in AWS: end an interrupted update with `pulumi cancel -s {environment.name}`, "
+            f"then run `fleetstream refresh --env {environment.name}`"
+        )
+    _require(environment)
+    with sandbox.locked():
+        processes.end(_orphans(sandbox))
+        missing = sandbox.missing()
+        with step(f"sandbox {sandbox.name}: starting what has ended") as current:
+            engine_cut_off = bool(_pending(sandbox))
+            if engine_cut_off and "aws" not in missing:
+                # What a cut-off run made without noting it cannot be told from the rest: the account begins anew.
+                processes.stop(sandbox.state_dir, "aws")
+                missing = sorted({*missing, "aws"})
+            sandbox.restart()
+            current.detail = ", ".join(missing) or "nothing had ended"
+        engine = sandbox.engine()
+        engine.call("cancel", "--yes", environment.name)
+        with step("reading what is left") as current:
+            flags = ["--yes", "--skip-preview", "--clear-pending-creates"]
+            gone = engine.update("refresh", *flags, on_progress=current.update)
+            current.detail = f"{gone.changes['delete']} gone"
+        with step("bringing it up again") as current:
+            made = engine.update("up", "--yes", "--skip-preview", on_progress=current.update)
+            current.detail = made.summary()
+    if "aws" in missing:
+        console.print(
+            "The emulated account had ended and with it everything in it, S3 objects included: "
+            f"{gone.changes['delete']} resources were gone, {made.changes['create']} were made anew, empty. "
+            "Kafka's messages were kept."
+        )
+    else:
+        console.print(f"Nothing in the account was lost; {made.changes['create']} resources were made anew.")
+
+
+def status(environment: Environment) -> dict[str, Any]:
+    """What runs and where it answers, as ``status --json`` writes it."""
+    sandbox = environment.sandbox
+    if sandbox is None:
+        return {"environment": environment.name, "emulated": False, "outputs": environment.engine().outputs()}
+    if not sandbox.exists:
+        return {"environment": environment.name, "emulated": True, "name": sandbox.name, "running": False}
+    values = account.load(sandbox.state_dir)
+    records = processes.records(sandbox.state_dir)
+    kafka = f"localhost:{values.kafka_port}" if account.is_open(values.kafka_port) else None
+    return {
+        "environment": environment.name,
+        "emulated": True,
+        "name": sandbox.name,
+        "running": not sandbox.missing(),
+        "state_dir": str(sandbox.state_dir),
+        "endpoints": {
+            "aws": values.endpoint if account.is_open(values.aws_port) else None,
+            "kafka": kafka,
+            "provider": f"127.0.0.1:{(sandbox.state_dir / 'provider.port').read_text()}"
+            if processes.alive(sandbox.state_dir, "provider")
+            else None,
+            "fabric": None,
+        },
+        "processes": {
+            record.role: {
+                "pid": record.pid,
+                "alive": record.process() is not None,
+                "log": str(sandbox.state_dir / "logs" / f"{record.role}.log"),
+            }
+            for record in records
+        },
+        "outputs": _outputs(environment) if not sandbox.missing() else {},
+    }
+
+
+def print_status(report: dict[str, Any]) -> None:
+    """The same for people."""
+    if not report.get("running", True):
+        ended = [role for role, process in report.get("processes", {}).items() if not process["alive"]]
+        name = report["name"]
+        console.print(
+            f"sandbox {name} is damaged, ended: {', '.join(ended)}. `fleetstream recover` puts it right"
+            if ended
+            else f"sandbox {name} does not run: `fleetstream up` starts it"
+        )
+    table = Table("what", "where", title=f"environment {report['environment']}", title_justify="left")
+    for name, address in report.get("endpoints", {}).items():
+        table.add_row(f"endpoint {name}", address or "-")
+    for role, process in report.get("processes", {}).items():
+        state = "runs" if process["alive"] else "[red]ended[/red]"
+        table.add_row(f"process {role}", f"{state}, pid {process['pid']}, {process['log']}")
+    for name, value in report.get("outputs", {}).items():
+        table.add_row(name, value if isinstance(value, str) else json.dumps(value))
+    console.print(table)
+
+
+def variables(environment: Environment) -> str:
+    """Shell lines that let plain `pulumi`, `aws` and Kafka tools use the environment; starts a sandbox for that."""
+    start(environment)
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.variables().items()))
+
+
+def by_type(environment: Environment) -> Counter[str]:
+    """How many resources of each type the stack has, components and providers left out."""
+    types = (resource["type"] for resource in environment.engine().resources() if resource.get("custom"))
+    return Counter(kind for kind in types if not kind.startswith("pulumi:"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file whole or not at all. Raises `FleetstreamError` when the place cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}.tmp")
+        scratch.write_text(json.dumps(content, indent=2) + "\n")
+        scratch.replace(path)
+    except OSError as error:
+        raise FleetstreamError(
+            f"cannot write {path}: {error.strerror}. Choose another place or free space"
+        ) from error
+
+
+def _destroy(sandbox: Sandbox) -> list[str]:
+    if "aws" in sandbox.missing() or "provider" in sandbox.missing():
+        console.print(f"sandbox {sandbox.name}: its account had ended already, nothing to destroy in it")
+        return []
+    engine = sandbox.engine()
+    with step(f"pulumi destroy, stack {sandbox.environment}") as current:
+        current.detail = engine.update("destroy", "--yes", "--skip-preview", on_progress=current.update).summary()
+    left = sandbox.leftovers()
+    console.print(f"inventory of the emulated account: {'empty' if not left else f'{len(left)} left'}")
+    return left
+
+
+def _require(environment: Environment) -> None:
+    sandbox = environment.sandbox
+    if sandbox is not None and not sandbox.exists:
+        others = ", ".join(other.name for other in existing()) or "none"
+        raise FleetstreamError(
+            f"there is no sandbox {sandbox.name} (there are: {others}): start it with `fleetstream up`"
+        )
+
+
+def _outputs(environment: Environment) -> dict[str, Any]:
+    try:
+        return environment.engine().outputs()
+    except EngineError:
+        return {}
+
+
+def _pending(sandbox: Sandbox) -> list[dict[str, Any]]:
+    if not (sandbox.state_dir / "provider.port").exists():
+        return []
+    return sandbox.engine().pending()
+
+
+def _orphans(sandbox: Sandbox) -> list[Any]:
+    """Processes of this sandbox that no record names: an engine or a load whose command was killed."""
+    recorded = {record.pid for record in processes.records(sandbox.state_dir)}
+    descendants = {
+        child.pid
+        for record in processes.records(sandbox.state_dir)
+        if (process := record.process()) is not None
+        for child in process.children(recursive=True)
+    }
+    return [stray for stray in processes.strays(sandbox.state_dir) if stray.pid not in recorded | descendants]
+
+
+def _expect(result: Update, expect_no_changes: bool, verb: str) -> None:
+    if expect_no_changes and result.changed:
+        raise FleetstreamError(f"no change was expected, but `{verb}` shows: {result.summary()}")
+
+
+def _changing(environment: Environment) -> contextlib.AbstractContextManager[None]:
+    return environment.sandbox.locked() if environment.sandbox else contextlib.nullcontext()

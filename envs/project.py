@@ -1,0 +1,45 @@
+"""Where things are: the project's root, its stack files and the folder that takes what is made."""
+
+from pathlib import Path
+from typing import Final
+
+from envs.errors import FleetstreamError, UsageError
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+NAME: Final = "fleetstream"
+STACK_FILES: Final = ROOT / "envs"
+SANDBOX: Final = "sandbox"
+"""The environment that is emulated always; every other one only when asked."""
+
+
+def build_dir() -> Path:
+    """The folder for all that this project makes. Raises `FleetstreamError` when it cannot be written."""
+    folder = ROOT / "build"
+    try:
+        folder.mkdir(exist_ok=True)
+        probe = folder / ".probe"
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise FleetstreamError(
+            f"cannot write into {folder}: {error.strerror}. It must be a folder that you can write to, on a disk "
+            "with space left: move away what stands in its place, or free space, and try again"
+        ) from error
+    return folder
+
+
+def environments() -> list[str]:
+    """The environments that have a stack file, in alphabetical order."""
+    return sorted(
+        path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in STACK_FILES.glob("Pulumi.*.yaml")
+    )
+
+
+def stack_file(environment: str) -> Path:
+    """The tracked settings of an environment. Raises `UsageError` for one that does not exist."""
+    if environment not in environments():
+        raise UsageError(
+            f"there is no environment {environment!r}: choose one of {', '.join(environments())}, "
+            f"or add envs/Pulumi.{environment}.yaml"
+        )
+    return STACK_FILES / f"Pulumi.{environment}.yaml"
