@@ -66,7 +66,7 @@ def run(
 
     if more and not replay:
         raise UsageError(f"unexpected argument {more[0]}: recorded files come after --replay")
-    request = main_job.Request(
+    request = main_job.request(
         replay=[*(replay or []), *(more or [])],
         rate=rate,
         seconds=seconds,
@@ -87,11 +87,15 @@ def up(
     emulated: Emulated = False,
     name: SandboxName = None,
     expect_no_changes: ExpectNoChanges = False,
+    aws_port: Annotated[int | None, typer.Option(help="Port of the emulated AWS; a free one otherwise.")] = None,
+    kafka_port: Annotated[int | None, typer.Option(help="Port of the emulated Kafka; a free one otherwise.")] = None,
 ) -> None:
     """Brings an environment up, or to its changed settings. Example: fleetstream up --env dev --emulated"""
     from envs import lifecycle
 
-    lifecycle.up(_select(env, emulated, name), expect_no_changes)
+    environment = _select(env, emulated, name)
+    lifecycle.start(environment, aws_port, kafka_port)
+    lifecycle.up(environment, expect_no_changes)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from envs.engine import EngineError, Update
 from envs.environment import Environment
-from envs.errors import FleetstreamError
+from envs.errors import FleetstreamError, UsageError
 from envs.progress import console, step
 from envs.sandbox import account, processes
 from envs.sandbox.stack import Sandbox, existing
@@ -28,11 +28,19 @@ def up(environment: Environment, expect_no_changes: bool = False) -> Update:
     return result
 
 
-def start(environment: Environment) -> None:
-    """Starts a sandbox's processes when it is one and they do not run yet."""
-    if environment.sandbox is not None:
-        with environment.sandbox.locked(), step(f"sandbox {environment.sandbox.name}: account, provider, agent"):
-            environment.sandbox.start()
+def start(environment: Environment, aws_port: int | None = None, kafka_port: int | None = None) -> None:
+    """Starts a sandbox's processes when it is one and they do not run yet, on these ports or on free ones."""
+    sandbox = environment.sandbox
+    if sandbox is None:
+        if aws_port or kafka_port:
+            raise UsageError("--aws-port and --kafka-port are for sandboxes")
+        return
+    with sandbox.locked():
+        if sandbox.exists:
+            sandbox.start(aws_port, kafka_port)
+        else:
+            with step(f"sandbox {sandbox.name}: account, provider, agent"):
+                sandbox.start(aws_port, kafka_port)
 
 
 def preview(environment: Environment, expect_no_changes: bool = False) -> Update:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from envs.errors import FleetstreamError, UsageError
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -43,3 +45,15 @@ def stack_file(environment: str) -> Path:
             f"or add envs/Pulumi.{environment}.yaml"
         )
     return STACK_FILES / f"Pulumi.{environment}.yaml"
+
+
+def region(environment: str) -> str:
+    """The AWS region in an environment's settings. Raises `FleetstreamError` when they name none."""
+    path = stack_file(environment)
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+        return str(content["config"]["aws:region"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise FleetstreamError(
+            f"{path.relative_to(ROOT)}: no region ({error}). It must be YAML with `config:` and `aws:region:` in it"
+        ) from error

@@ -11,12 +11,14 @@ from typing import Any, Final
 import boto3
 import filelock
 import yaml
+from botocore.exceptions import BotoCoreError, ClientError
 
 from envs import project, toolchain
 from envs.engine import Engine
 from envs.errors import FleetstreamError, UsageError
 from envs.sandbox import account, processes
 from envs.sandbox.aws.inventory import inventory
+from envs.sandbox.aws.session import emulated_session
 
 _ROLES: Final = ("aws", "provider", "agent")
 """What a sandbox always runs, in the order of its start; the agent starts the rest, as deployed."""
@@ -55,7 +57,7 @@ class Sandbox:
     def variables(self) -> dict[str, str]:
         """With these, plain `pulumi`, `aws` and Kafka tools use this sandbox."""
         return {
-            **toolchain.environment(toolchain.find()),
+            **toolchain.environment(toolchain.find(), acquire_plugins=False),
             **account.environment(self.state_dir),
             **EMPTY_PASSPHRASE,
             "PULUMI_BACKEND_URL": f"file://{self.state_dir / 'pulumi'}",
@@ -65,12 +67,7 @@ class Sandbox:
 
     def session(self) -> boto3.Session:
         """AWS clients for this sandbox, whatever this process's own variables say."""
-        values = account.load(self.state_dir)
-        session = boto3.Session(
-            aws_access_key_id=values.access_key, aws_secret_access_key=values.secret_key, region_name=values.region
-        )
-        session._session.set_config_variable("endpoint_url", values.endpoint)
-        return session
+        return emulated_session(account.load(self.state_dir))
 
     def engine(self) -> Engine:
         """The engine on this sandbox's stack."""
@@ -93,7 +90,7 @@ class Sandbox:
         finally:
             lock.release()
 
-    def start(self, region: str = "us-east-1", aws_port: int | None = None, kafka_port: int | None = None) -> None:
+    def start(self, aws_port: int | None = None, kafka_port: int | None = None) -> None:
         """Starts what does not run yet; does nothing for a sandbox that runs whole.
 
         Raises `FleetstreamError` when a part of it has died, because then only `recover` knows what is lost.
@@ -109,7 +106,7 @@ class Sandbox:
         project.build_dir()
         self.state_dir.mkdir(parents=True, exist_ok=True)
         if not self.exists:
-            account.create(self.state_dir, region, aws_port, kafka_port)
+            account.create(self.state_dir, project.region(self.environment), aws_port, kafka_port)
         self._start_processes()
         self._init_stack()
 
@@ -131,8 +128,11 @@ class Sandbox:
         shutil.rmtree(self.state_dir, ignore_errors=False)
 
     def leftovers(self) -> list[str]:
-        """What the emulated account still holds."""
-        return inventory(self.session())
+        """What the emulated account still holds. Raises `FleetstreamError` when it does not answer."""
+        try:
+            return inventory(self.session())
+        except (BotoCoreError, ClientError) as error:
+            raise FleetstreamError(f"the emulated account does not tell what it holds: {error}") from error
 
     @property
     def _flags(self) -> str:
