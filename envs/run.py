@@ -1,0 +1,256 @@
+"""The main job, end to end on a sandbox: up, load, measure, archive, analyze, report, down."""
+
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from envs import analysis, lifecycle, measurement, project, runs
+from envs.environment import Environment
+from envs.errors import FleetstreamError, UsageError
+from envs.measurement import Measured
+from envs.progress import console, step
+from envs.summary import Analysis, Check, Latency, Leg, Messages, Rate, Resources, Summary, tables
+from services.errors import ServiceError
+from services.kafka import bootstrap_servers
+from services.simulator.load import LoadSpec
+from services.simulator.source import GeneratedSource, ReplaySource
+
+INTERRUPTED: Final = 130
+
+
+class Request(BaseModel):
+    """What the user asked for. `rate` in messages/s, `seconds` and `warm_up` in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replay: tuple[Path, ...] = ()
+    rate: float = Field(default=5000, gt=0)
+    seconds: float = Field(default=30, gt=0, le=86400)
+    processes: int = Field(default=2, ge=1, le=99)
+    devices: int = Field(default=100, ge=1, le=100_000)
+    device_column: str | None = None
+    speed: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=1, ge=0)
+    warm_up: float = Field(default=5, ge=0)
+    keep: bool = False
+
+    def source(self) -> ReplaySource | GeneratedSource:
+        """Where the messages come from. Raises `UsageError` for recordings that cannot be read."""
+        if not self.replay:
+            return GeneratedSource(devices=self.devices, seed=self.seed)
+        source = ReplaySource(paths=self.replay, device_column=self.device_column)
+        try:
+            source.recording()
+        except ServiceError as error:
+            raise UsageError(str(error)) from error
+        return source
+
+
+def request(**values: Any) -> Request:
+    """Checks the command's values. Raises `UsageError` that names every option that cannot be."""
+    try:
+        return Request(**values)
+    except ValidationError as error:
+        wrong = (f"--{str(one['loc'][0]).replace('_', '-')}: {one['msg']}" for one in error.errors())
+        raise UsageError("\n".join(wrong)) from error
+
+
+def run(environment: Environment, asked: Request, json_path: Path | None = None) -> int:
+    """Runs the whole job and returns its exit code. Whatever happens, what was started here is ended here."""
+    sandbox = environment.sandbox
+    if sandbox is None:
+        raise UsageError(f"`run` works on a sandbox: add --emulated to emulate {environment.name}")
+    source = asked.source()
+    folder = runs.create()
+    keep = asked.keep or sandbox.exists
+    job = _Job(environment, asked, source, folder)
+    try:
+        job.run()
+    finally:
+        if not keep:
+            with _undisturbed():
+                try:
+                    lifecycle.down(environment)
+                except FleetstreamError as error:
+                    job.summary.problems.append(str(error))
+    code = job.finish(json_path)
+    return INTERRUPTED if job.interrupted else code
+
+
+class _Job:
+    """One run and what it has found so far."""
+
+    def __init__(
+        self, environment: Environment, asked: Request, source: ReplaySource | GeneratedSource, folder: Path
+    ) -> None:
+        self.environment = environment
+        self.asked = asked
+        self.source = source
+        self.folder = folder
+        self.run_id = f"r{datetime.now(UTC):%H%M%S}{secrets.token_hex(2)}"
+        self.measured = Measured()
+        self.outputs: dict[str, Any] = {}
+        self.dead_before = 0
+        self.interrupted = False
+        self.started = time.monotonic()
+        self.summary = Summary(environment=environment.name, seed=asked.seed, started=datetime.now(UTC))
+
+    def run(self) -> None:
+        """Goes through the stages until one fails, and notes why."""
+        stages: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("bringing the environment up", self.bring_up),
+            ("the load", self.load),
+            ("waiting for the archive", self.archive),
+            ("the analysis", self.analyze),
+        )
+        for name, stage in stages:
+            try:
+                stage()
+            except KeyboardInterrupt:
+                self.interrupted = True
+                self.summary.problems.append(f"interrupted during {name}")
+                break
+            except (FleetstreamError, ServiceError) as error:
+                self.summary.problems.append(f"{name}: {error}")
+                break
+            except OSError as error:
+                self.summary.problems.append(
+                    f"{name}: cannot write {error.filename or self.folder}: {error.strerror}"
+                )
+                break
+        self.account()
+
+    def bring_up(self) -> None:
+        made = lifecycle.up(self.environment)
+        self.environment.enter()
+        self.outputs = self.environment.engine().outputs()
+        self.summary.resources = Resources(
+            created=made.changes["create"], by_type=dict(sorted(lifecycle.by_type(self.environment).items()))
+        )
+        self.dead_before = measurement.dead_letters(self.s3, self.outputs).update().records
+
+    def load(self) -> None:
+        session = self.environment.session()
+        telemetry, canary = measurement.topics(self.outputs)
+        bootstrap = bootstrap_servers(self.outputs["kafka_cluster_arn"], session)
+        spec = LoadSpec(
+            connection=measurement.connection(bootstrap, self.outputs["region"]),
+            topic=telemetry,
+            warmup_topic=canary,
+            run_id=self.run_id,
+            source=self.source,
+            seconds=self.asked.seconds,
+            rate=None if self.asked.speed else self.asked.rate,
+            speed=self.asked.speed or 1.0,
+            processes=self.asked.processes,
+            warmup_seconds=self.asked.warm_up,
+        )
+        measurement.send_and_measure(spec, self.folder, self.measured)
+        if self.measured.load and self.measured.load.interrupted:
+            raise KeyboardInterrupt
+
+    def archive(self) -> None:
+        measurement.wait_for_archive(self.s3, self.outputs, self.run_id, self.dead_before, self.measured)
+
+    def analyze(self) -> None:
+        with step("analysis (Spark)") as current:
+            found = analysis.analyze(self.outputs, self.run_id, self.measured, self.folder)
+            self.summary.analysis = Analysis(
+                rows=found["rows"],
+                devices=found["devices"],
+                windows=found["windows"],
+                output=str(self.folder / "analysis"),
+            )
+            self.summary.problems.extend(
+                f"object {broken['object']} was not analyzed: {broken['reason']}"
+                for broken in found["broken_objects"]
+            )
+            if found["quarantined"]:
+                self.summary.problems.append(f"{found['quarantined']} rows of the archive are in quarantine")
+            current.detail = f"{found['rows']:,} rows of {found['devices']} devices"
+
+    def account(self) -> None:
+        """Fills the summary's counts and latencies from what was measured, and compares independent counts."""
+        measured, summary = self.measured, self.summary
+        found = measured.account()
+        if found is None or measured.load is None:
+            return
+        summary.problems.extend(found.check())
+        summary.messages = Messages(
+            attempted=found.attempted,
+            acked=found.acked,
+            rejected=found.rejected,
+            unknown=found.unknown,
+            consumed=found.consumed,
+            archived=found.archived,
+            dead_lettered=found.dead_lettered if measured.archive else None,
+            duplicates=found.duplicates + found.archive_duplicates,
+            lost=found.lost_total if measured.consumed and measured.archive else None,
+        )
+        summary.rate = Rate(
+            target=measured.load.target_rate,
+            produced=measured.load.produced_rate,
+            consumed=measured.sustained_rate(self.asked.seconds),
+        )
+        if measured.consumed is not None and measured.consumed.consumed:
+            summary.latency_ms = Latency.model_validate(measured.consumed.end_to_end.summary())
+            for leg, made in measured.consumed.legs.items():
+                p50, p99 = made.percentiles_ms(50, 99)
+                summary.legs_ms[leg] = Leg(p50=p50, p99=p99, max=made.max_us / 1000)
+        if measured.appended is not None:
+            in_log = found.acked + found.unknown
+            summary.checks.append(
+                Check(name="messages in the topic, by its offsets", expected=in_log, found=measured.appended)
+            )
+        if measured.archive is not None and summary.analysis.rows is not None:
+            summary.checks.append(
+                Check(name="rows that Spark read", expected=measured.archive.records, found=summary.analysis.rows)
+            )
+
+    def finish(self, json_path: Path | None) -> int:
+        """Writes summary and report, tells the result, and returns the exit code."""
+        summary = self.summary
+        summary.seconds = round(time.monotonic() - self.started, 1)
+        code = summary.conclude()
+        report = self.folder / "report.html"
+        summary.analysis.report = str(report)
+        content = summary.model_dump(mode="json")
+        lifecycle.write_json(self.folder / "summary.json", content)
+        analysis.write_report(summary, self.measured, self.asked.model_dump(mode="json"), self.folder)
+        latest = runs.publish(self.folder)
+        if json_path is not None:
+            lifecycle.write_json(json_path, content)
+        for table in tables(summary):
+            console.print(table)
+        for problem in summary.problems:
+            console.print("[red]problem:[/red]", problem, soft_wrap=True)
+        console.print(f"report: {(latest / 'report.html').relative_to(project.ROOT)}", soft_wrap=True)
+        verdict = {
+            0: "[green]passed[/green]",
+            1: "[red]failed[/red]",
+            3: "[yellow]works, but missed a level[/yellow]",
+        }
+        console.print(f"{verdict[code]} after {summary.seconds:g} s")
+        return code
+
+    @property
+    def s3(self) -> Any:
+        return self.environment.session().client("s3")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Taking down what was started is short and must end: a further Ctrl-C waits for it."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
