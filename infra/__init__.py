@@ -1,1 +1,1 @@
-"""The program of every environment: what exists in AWS."""
+"""The Pulumi program: what exists in every environment."""

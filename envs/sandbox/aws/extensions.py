@@ -1,0 +1,24 @@
+"""Which extensions of moto are installed, in one place."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from envs.sandbox.account import Account
+from envs.sandbox.aws import ec2, firehose, iam, kafka, kms, lambda_, logs, s3, sts
+from envs.sandbox.aws.host import Host
+
+
+@contextlib.contextmanager
+def installed(state_dir: Path, account: Account) -> Iterator[None]:
+    """Puts every extension into this process's moto, and ends what they run when the block ends.
+
+    Only once a process, and before moto has served a request: its URL maps are read at the first one.
+    """
+    host = Host(state_dir, account)
+    for extension in (iam, sts, kms, logs, s3, ec2, kafka, lambda_, firehose):
+        extension.install(host)
+    try:
+        yield
+    finally:
+        lambda_.close()

@@ -1,0 +1,39 @@
+"""Runs the provider for one sandbox: ``python -m envs.sandbox.provider --state-dir DIR --port-file FILE``."""
+
+import argparse
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+
+from envs.sandbox import account
+from envs.sandbox.provider.server import serve
+
+_GRACE_S = 5.0
+
+
+def main() -> None:
+    """Serves until SIGTERM or SIGINT; the chosen port is in FILE once the engine can attach."""
+    parser = argparse.ArgumentParser(prog="python -m envs.sandbox.provider", description=__doc__)
+    parser.add_argument("--state-dir", type=Path, required=True, help="the sandbox's state directory")
+    parser.add_argument("--port-file", type=Path, required=True, help="where to write the port")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    os.environ.update(account.environment(options.state_dir))
+
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    server, port = serve(account.load(options.state_dir).account_id)
+    scratch = options.port_file.with_suffix(f".{os.getpid()}")
+    scratch.write_text(f"{port}\n")
+    scratch.replace(options.port_file)
+    logging.info("the aws provider answers on 127.0.0.1:%s", port)
+    ended.wait()
+    server.stop(_GRACE_S).wait()
+
+
+if __name__ == "__main__":
+    main()
