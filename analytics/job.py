@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -28,10 +29,8 @@ _ORDER: dict[str, Callable[[Row], Any]] = {
     "totals": lambda _: 0,
     "producers": lambda row: row["producer"],
     "devices": lambda row: row["device"],
-    "service_levels": lambda row: (row["minute"], _LEG_ORDER[row["leg"]]),
-    "legs": lambda row: _LEG_ORDER[row["leg"]],
+    "service_levels": lambda row: (row["minute"] or datetime.max, _LEG_ORDER[row["leg"]]),
     "throughput_seconds": lambda row: row["at"],
-    "throughput_minutes": lambda row: row["at"],
     "device_signals": lambda row: (row["device"], row["signal"]),
     "partitions": lambda row: row["partition"],
     "offset_gaps": lambda row: (row["partition"], row["first_missing"]),
@@ -60,11 +59,9 @@ def compute(archive: Archive, dead_letters: DataFrame, counted: DataFrame, whole
     frames = {
         "device_signals": transforms.device_signals(rows),
         "service_levels": transforms.service_levels(rows),
-        "legs": transforms.legs(rows),
         "devices": transforms.devices(rows, whole_run),
         "producers": transforms.producers(rows, dead_letters, counted, whole_run),
-        "throughput_seconds": transforms.throughput(rows, 1),
-        "throughput_minutes": transforms.throughput(rows, 60),
+        "throughput_seconds": transforms.throughput(rows),
         "partitions": transforms.partitions(read),
         "offset_gaps": transforms.offset_gaps(read),
         "dead_letters": transforms.dead_letter_reasons(dead_letters),
@@ -76,9 +73,32 @@ def compute(archive: Archive, dead_letters: DataFrame, counted: DataFrame, whole
         name: Table(sorted((row.asDict() for row in collected[name]), key=_ORDER[name]), frames[name].schema)
         for name in frames
     }
+    tables["throughput_minutes"] = _by_minute(tables["throughput_seconds"])
+    tables["service_levels"], tables["legs"] = _minutes_and_whole(tables["service_levels"])
     schema = struct(object=StringType(), bytes=LongType(), lines=LongType(), messages=LongType())
     tables["objects"] = Table(sorted((asdict(item) for item in archive.objects), key=_ORDER["objects"]), schema)
     return tables
+
+
+def _by_minute(seconds: Table) -> Table:
+    """Throughput by second as throughput by minute."""
+    sums: dict[datetime, Row] = {}
+    for row in seconds.rows:
+        minute = row["at"].replace(second=0, microsecond=0)
+        into = sums.setdefault(minute, dict.fromkeys(row, 0) | {"at": minute})
+        for name in row.keys() - {"at"}:
+            into[name] += row[name]
+    return Table(list(sums.values()), seconds.schema)
+
+
+def _minutes_and_whole(levels: Table) -> tuple[Table, Table]:
+    """The levels of each minute, and those of the whole window by leg."""
+    minutes = [row for row in levels.rows if row["minute"] is not None]
+    whole = [{name: row[name] for name in row if name != "minute"} for row in levels.rows if row["minute"] is None]
+    return (
+        Table(minutes, levels.schema),
+        Table(whole, StructType([field for field in levels.schema if field.name != "minute"])),
+    )
 
 
 def busiest_device(devices: Sequence[Row]) -> str | None:

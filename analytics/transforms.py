@@ -140,11 +140,10 @@ def service_levels(rows: DataFrame) -> DataFrame:
 def throughput(rows: DataFrame) -> DataFrame:
     """Messages by second and stage: at (UTC, the second's start), due, broker, stream, archive: how many messages
     were due, reached the broker, the delivery stream and the archive gate in that second."""
-    length = 1_000_000
     stages = {"due": "due_us", "broker": "broker_ms * 1000", "stream": "arrival_ms * 1000", "archive": "gate_us"}
     times = F.array(
         *(
-            F.struct(F.lit(name).alias("stage"), F.expr(f"({time}) div {length} * {length}").alias("at_us"))
+            F.struct(F.lit(name).alias("stage"), F.expr(f"({time}) div 1000000 * 1000000").alias("at_us"))
             for name, time in stages.items()
         )
     )

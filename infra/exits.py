@@ -1,5 +1,6 @@
 """How the program ends when something is wrong: the user reads what it is, never a traceback."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterable
@@ -12,8 +13,12 @@ MESSAGE_SHOWN: Final = 32
 
 
 def end_quietly_on_interrupt() -> None:
-    """The language host interrupts the program once a resource has failed; Pulumi reports that failure itself."""
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(MESSAGE_SHOWN))
+    """The language host interrupts the program once a resource has failed; Pulumi reports that failure itself.
+
+    The process ends at once, as an ordinary exit would wait for the engine's answers while the engine may wait for
+    this program's (a transform under way). What the user must know was sent before.
+    """
+    signal.signal(signal.SIGINT, lambda *_: os._exit(MESSAGE_SHOWN))
 
 
 def refuse(problems: Iterable[str]) -> NoReturn:

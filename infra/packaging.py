@@ -29,6 +29,7 @@ SOURCES: Final = "services"
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 """The earliest time a zip can carry."""
+_SCRATCH: Final = ".making-"
 _FILE_MODE: Final = 0o100644 << 16
 # What installers write about themselves and the machine, and what only a command line needs.
 _MACHINE_FILES: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json")
@@ -59,6 +60,7 @@ def package(name: str, handler: str, group: str, *, root: Path = ROOT, build: Pa
         folder.mkdir(parents=True, exist_ok=True)
         # Two programs at once, such as a preview and a test: the second finds what the first made.
         with FileLock(folder / ".lock"):
+            _sweep(folder)
             dependencies = _dependencies(folder, root, group)
             entries = {**_files(dependencies), **{str(file): root / file for file in sources(handler, root)}}
             digest = hashlib.sha256()
@@ -73,6 +75,15 @@ def package(name: str, handler: str, group: str, *, root: Path = ROOT, build: Pa
             "folder that you can write to, on a disk with space left"
         ) from error
     return Artifact(target, hashlib.sha256(target.read_bytes()).hexdigest())
+
+
+def _sweep(folder: Path) -> None:
+    """Takes away what a run that was cut off left behind; under the lock nobody else is at it."""
+    for scratch in folder.glob(f"{_SCRATCH}*"):
+        if scratch.is_dir():
+            shutil.rmtree(scratch)
+        else:
+            scratch.unlink()
 
 
 def sources(handler: str, root: Path = ROOT) -> list[Path]:
@@ -141,7 +152,7 @@ def _dependencies(folder: Path, root: Path, group: str) -> Path:
     target = folder / f"dependencies-{key}"
     if target.exists():
         return target
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".installing-") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
         installed = Path(scratch) / "site"
         installed.mkdir()
         if requirements.strip():
@@ -219,7 +230,7 @@ def _files(installed: Path) -> dict[str, Path]:
 
 def _zip(entries: dict[str, Path], target: Path) -> None:
     """Entries in order, with one time and mode. Stored, because zlib's builds differ in the bytes they make."""
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".zipping-", delete=False) as scratch:
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=_SCRATCH, delete=False) as scratch:
         path = Path(scratch.name)
         try:
             with zipfile.ZipFile(scratch, "w", zipfile.ZIP_STORED) as archive:

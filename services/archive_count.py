@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from services import contract
 from services.archive import Kind, ObjectError, Problem, identity, objects, parse_dead_letter, read
-from services.intervals import Intervals
 from services.errors import ServiceError
+from services.intervals import Intervals
 
 _BATCH: Final = 50_000
 

@@ -64,6 +64,8 @@ class Reader:
         """The next offset to read of every partition that is assigned."""
         self._ends: dict[tuple[str, int], int] = {}
         self._uncommitted: set[tuple[str, int]] = set()
+        self._expelled = False
+        """Whether the group has dropped this member, which has not got its partitions back yet."""
         self._failure: ServiceError | None = None
         self.consumed = 0
         self._foreign = 0
@@ -101,13 +103,14 @@ class Reader:
                 raise ServiceError(f"topic {topic}: {found.error.str()}")
             if topic == self._topic:
                 self._channel.say("topic", partitions=sorted(found.partitions))
-        self._consumer.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        self._consumer.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._dropped)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Continues where the group has committed, else at the end as it is now, which is committed as the start.
 
         The start is an offset and never "latest": a message sent right after is behind it, whenever reading begins.
         """
+        self._expelled = False
         try:
             for where in consumer.committed(partitions, timeout=_BROKER_SECONDS):
                 place = (where.topic, where.partition)
@@ -145,9 +148,14 @@ class Reader:
         except KafkaException as error:
             # The next member reads some messages again: they count as duplicates there.
             self._note(f"offsets not committed: {error.args[0].str()}")
-        self._lost(consumer, partitions)
+        self._forget(partitions)
 
-    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _dropped(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """The group took this member for dead; what comes after the last commit will be read again."""
+        self._expelled = True
+        self._forget(partitions)
+
+    def _forget(self, partitions: list[TopicPartition]) -> None:
         for where in partitions:
             place = (where.topic, where.partition)
             self._next.pop(place, None)
@@ -196,6 +204,8 @@ class Reader:
         return "stopped"
 
     def _drained(self) -> bool:
+        if self._expelled:
+            return False
         try:
             for topic, number in self._next.keys() - self._ends.keys():
                 _, self._ends[topic, number] = self._consumer.get_watermark_offsets(
@@ -216,7 +226,10 @@ class Reader:
                 self._note(f"{error.name()}: {error.str()}")
                 continue
             topic, value = message.topic(), message.value() or b""
-            self._next[topic, message.partition()] = message.offset() + 1  # pyright: ignore[reportArgumentType, reportOptionalOperand] - set on messages without an error
+            place: Any = (topic, message.partition())
+            if place in self._next:
+                # Not so for what was fetched before its partition was handed over, which the next member reads again.
+                self._next[place] = (message.offset() or 0) + 1
             if topic != self._topic:
                 self._warmup += 1
                 continue

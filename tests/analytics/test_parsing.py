@@ -9,6 +9,7 @@ from archive_builders import START, line
 from pyspark.sql import SparkSession
 
 from analytics import parsing
+from analytics.frames import frame
 from analytics.schema import ARCHIVE_LEG, LINES, ROWS
 from services import contract
 
@@ -86,10 +87,10 @@ BAD_LEG = {
 def judged(spark: SparkSession) -> dict[str, Any]:
     """Every line's row, by its name in the tables above, through one file as Spark reads it."""
     named = {**GOOD, **BAD, **BAD_LEG}
-    frame = spark.createDataFrame(
+    binary = spark.createDataFrame(
         [(name, bytearray(value)) for name, value in named.items()], "object string, b binary"
     )
-    lines = frame.selectExpr("object", "cast(b as string) as value")
+    lines = binary.selectExpr("object", "cast(b as string) as value")
     rows = parsing.parse_lines(lines)
     assert rows.schema.names == ROWS.names
     assert [field.dataType for field in rows.schema] == [field.dataType for field in ROWS]
@@ -143,7 +144,7 @@ def test_the_reason_is_in_the_contracts_words(name: str, words: str) -> None:
 
 def test_a_number_that_fits_no_column_is_explained(spark: SparkSession) -> None:
     text = changed(seq=2**64).decode()
-    lines = spark.createDataFrame([("o", text)], LINES)
+    lines = frame(spark, [{"object": "o", "value": text}], LINES)
     refused = parsing.quarantine(parsing.parse_lines(lines)).collect()
     assert [(row["object"], row["line"]) for row in refused] == [("o", text)]
     assert "64 bits" in refused[0]["reason"]
@@ -158,7 +159,7 @@ def test_inside_is_by_event_time_and_run(spark: SparkSession) -> None:
         line(seq=4, producer="run-1-00"),
         line(seq=5, producer="run-12"),
     ]
-    lines = spark.createDataFrame([("o", value.decode()) for value in values], LINES)
+    lines = frame(spark, ({"object": "o", "value": value.decode()} for value in values), LINES)
     rows = parsing.mark_inside(parsing.parse_lines(lines), START, START + timedelta(seconds=10), "run")
     assert {row["seq"]: (row["inside"], row["signals"] is not None) for row in rows.collect()} == {
         0: (True, True),
@@ -178,7 +179,7 @@ def test_the_first_arrival_is_the_original_and_the_rest_are_copies(spark: SparkS
         line(seq=1, offset=4),
         line(seq=0, producer="run-01", offset=5),
     ]
-    lines = spark.createDataFrame([("o", value.decode()) for value in values], LINES)
+    lines = frame(spark, ({"object": "o", "value": value.decode()} for value in values), LINES)
     marked = parsing.mark_copies(parsing.parse_lines(lines)).collect()
     assert sorted((row["producer"], row["seq"], row["offset"], row["copy"]) for row in marked) == [
         ("run-00", 0, 3, 1),

@@ -11,8 +11,10 @@ import pytest
 from archive_builders import START, line, run_lines
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
 
 from analytics import parsing, transforms
+from analytics.frames import frame
 from analytics.schema import ATTEMPTS, DEAD_LETTERS, LEGS, LINES
 from services import contract
 
@@ -22,19 +24,23 @@ NAIVE = START.replace(tzinfo=None)
 
 
 def rows_of(spark: SparkSession, lines: Iterable[bytes], run: str | None = "run") -> DataFrame:
-    frame = spark.createDataFrame([("object", item.decode()) for item in lines], LINES)
-    marked = parsing.mark_inside(parsing.parse_lines(frame), START, START + timedelta(days=1), run)
+    archived = frame(spark, ({"object": "object", "value": item.decode()} for item in lines), LINES)
+    marked = parsing.mark_inside(parsing.parse_lines(archived), START, START + timedelta(days=1), run)
     return parsing.mark_copies(marked).where("inside")
+
+
+def table(spark: SparkSession, rows: Iterable[tuple[Any, ...]], schema: StructType) -> DataFrame:
+    return frame(spark, (dict(zip(schema.names, row, strict=True)) for row in rows), schema)
 
 
 def check(actual: DataFrame, expected: list[tuple[Any, ...]]) -> None:
     """The same rows in any order, with the table's own column types."""
-    wanted = actual.sparkSession.createDataFrame(expected, actual.schema)
+    wanted = table(actual.sparkSession, expected, actual.schema)
     assert_df_equality(actual, wanted, ignore_row_order=True, ignore_nullable=True, allow_nan_equality=True)
 
 
 def no_dead_letters(spark: SparkSession) -> DataFrame:
-    return spark.createDataFrame([], DEAD_LETTERS)
+    return table(spark, [], DEAD_LETTERS)
 
 
 def dead_letter(producer: str | None, seq: int | None, code: str = "Lambda.FunctionError") -> tuple[Any, ...]:
@@ -57,8 +63,8 @@ def test_totals_of_nothing(spark: SparkSession) -> None:
 def test_producers_without_their_own_count(spark: SparkSession) -> None:
     numbers = [2, 3, 5, 6, 6, 9]
     rows = rows_of(spark, [line(seq=seq, offset=at) for at, seq in enumerate(numbers)])
-    known = spark.createDataFrame([], ATTEMPTS)
-    dead = spark.createDataFrame([dead_letter("run-00", 4), dead_letter(None, None)], DEAD_LETTERS)
+    known = table(spark, [], ATTEMPTS)
+    dead = table(spark, [dead_letter("run-00", 4), dead_letter(None, None)], DEAD_LETTERS)
     # Of 0 to 9 arrived 2, 3, 5, 6 and 9; 4 is dead-lettered.
     check(
         transforms.producers(rows, dead, known, whole_run=True),
@@ -73,14 +79,13 @@ def test_producers_without_their_own_count(spark: SparkSession) -> None:
 
 def test_producers_against_their_own_count(spark: SparkSession) -> None:
     rows = rows_of(spark, [line(seq=seq) for seq in (0, 1, 2)] + [line(producer="run-02", seq=0, device="car2")])
-    known = spark.createDataFrame(
+    known = table(
+        spark,
         [("run-00", 10, 8), ("run-01", 5, 5), ("run-02", 2, 0)],
         ATTEMPTS,
     )
     # 1 is archived and dead-lettered (a retry): counted once. 7 twice in the dead letters: one message.
-    dead = spark.createDataFrame(
-        [dead_letter("run-00", 1), dead_letter("run-00", 7), dead_letter("run-00", 7)], DEAD_LETTERS
-    )
+    dead = table(spark, [dead_letter("run-00", 1), dead_letter("run-00", 7), dead_letter("run-00", 7)], DEAD_LETTERS)
     check(
         transforms.producers(rows, dead, known, whole_run=True),
         [
@@ -133,7 +138,9 @@ def test_legs_compare_what_has_the_same_digits(spark: SparkSession) -> None:
     expected = {"due to sent": 0.1, "sent to broker": 1.0, "broker to stream": 19.0, "stream to gate": 30.0}
     expected["due to gate"] = 50.0
     assert list(expected) == list(LEGS)
-    check(transforms.legs(rows), [(leg, 1, ms, ms, ms) for leg, ms in expected.items()])
+    levels = [(leg, 1, ms, ms, ms) for leg, ms in expected.items()]
+    minute = NAIVE.replace(second=0)
+    check(transforms.service_levels(rows), [(when, *level) for when in (minute, None) for level in levels])
 
 
 def nearest_rank(values: list[float], percent: int) -> float:
@@ -146,8 +153,8 @@ def test_percentiles_are_exact(spark: SparkSession, count: int) -> None:
     numbers = random.Random(count)  # noqa: S311
     waits = [numbers.choice([1, 5, 5, 20, 3000]) + numbers.randrange(40) for _ in range(count)]
     lines = [line(seq=seq, offset=seq, arrival_ms=1 + wait) for seq, wait in enumerate(waits)]
-    legs = {row["leg"]: row for row in transforms.legs(rows_of(spark, lines)).collect()}
-    found = legs["broker to stream"]
+    levels = transforms.service_levels(rows_of(spark, lines)).where("minute is null and leg = 'broker to stream'")
+    (found,) = levels.collect()
     values = [float(wait) for wait in waits]
     assert (found["count"], found["p50_ms"], found["p99_ms"], found["max_ms"]) == (
         count, nearest_rank(values, 50), nearest_rank(values, 99), max(values)
@@ -162,10 +169,11 @@ def test_service_levels_are_by_minute_of_event_time(spark: SparkSession) -> None
     ]
     found = [row for row in transforms.service_levels(rows_of(spark, lines)).collect() if row["leg"] == "due to gate"]
     minute = datetime(2026, 5, 1, 12, 59)
-    assert sorted((row["minute"], row["count"], row["max_ms"]) for row in found) == [
+    assert {(row["minute"], row["count"], row["max_ms"]) for row in found} == {
         (minute, 2, 500_000.0),
         (minute + timedelta(minutes=1), 1, 50.0),
-    ]
+        (None, 3, 500_000.0),
+    }
 
 
 def test_throughput_counts_each_stage_in_its_own_second(spark: SparkSession) -> None:
@@ -173,10 +181,9 @@ def test_throughput_counts_each_stage_in_its_own_second(spark: SparkSession) -> 
     second = [NAIVE + timedelta(seconds=number) for number in range(4)]
     rows = rows_of(spark, lines)
     check(
-        transforms.throughput(rows, 1),
+        transforms.throughput(rows),
         [(second[0], 2, 2, 1, 0), (second[1], 0, 0, 1, 1), (second[3], 0, 0, 0, 1)],
     )
-    check(transforms.throughput(rows, 60), [(datetime(2026, 5, 1, 12, 59), 2, 2, 2, 2)])
 
 
 def test_device_signals(spark: SparkSession) -> None:
@@ -219,7 +226,7 @@ def test_offsets_that_are_missing_and_that_came_again(spark: SparkSession) -> No
 def test_dead_letters_by_reason(spark: SparkSession) -> None:
     letters = [dead_letter("run-00", 1), dead_letter(None, None), dead_letter("run-00", 2, code="S3.AccessDenied")]
     check(
-        transforms.dead_letter_reasons(spark.createDataFrame(letters, DEAD_LETTERS)),
+        transforms.dead_letter_reasons(table(spark, letters, DEAD_LETTERS)),
         [("Lambda.FunctionError", "broken", 2, 1), ("S3.AccessDenied", "broken", 1, 1)],
     )
 
@@ -248,29 +255,31 @@ def test_all_tables_agree_on_the_totals(spark: SparkSession, seed: int) -> None:
     numbers.shuffle(lines)
     messages = [contract.parse(item) for item in made]
     counted = Counter(message.producer for message in messages)
-    known = spark.createDataFrame([(name, n, n) for name, n in counted.items()], ATTEMPTS)
+    known = table(spark, [(name, n, n) for name, n in counted.items()], ATTEMPTS)
     rows = rows_of(spark, lines).persist()
 
     (totals,) = transforms.totals(rows).collect()
     assert (totals["rows"], totals["messages"], totals["duplicates"]) == (len(lines), len(kept), len(again))
     producers = transforms.producers(rows, no_dead_letters(spark), known, whole_run=True).collect()
     assert sum(row["lost"] for row in producers) == len(made) - len(kept)
-    for table in (producers, transforms.devices(rows, whole_run=True).collect()):
-        assert sum(row["rows"] for row in table) == len(lines)
-        assert sum(row["messages"] for row in table) == len(kept)
-        assert sum(row["duplicates"] for row in table) == len(again)
+    for found in (producers, transforms.devices(rows, whole_run=True).collect()):
+        assert sum(row["rows"] for row in found) == len(lines)
+        assert sum(row["messages"] for row in found) == len(kept)
+        assert sum(row["duplicates"] for row in found) == len(again)
     partitions = transforms.partitions(rows).collect()
     assert sum(row["offsets"] for row in partitions) == len(kept)
     assert sum(row["delivered_again"] for row in partitions) == len(again)
     gaps = transforms.offset_gaps(rows).collect()
     assert sum(row["offsets"] for row in gaps) == sum(row["missing"] for row in partitions)
     levels = transforms.service_levels(rows).collect()
-    for leg in transforms.legs(rows).collect():
-        assert leg["count"] == len(kept) == sum(row["count"] for row in levels if row["leg"] == leg["leg"])
-        assert leg["max_ms"] == max(row["max_ms"] for row in levels if row["leg"] == leg["leg"])
-    for seconds in (1, 60):
-        for stage in ("due", "broker", "stream", "archive"):
-            assert sum(row[stage] for row in transforms.throughput(rows, seconds).collect()) == len(kept)
+    for leg in LEGS:
+        minutes = [row for row in levels if row["leg"] == leg and row["minute"]]
+        (whole,) = (row for row in levels if row["leg"] == leg and not row["minute"])
+        assert whole["count"] == len(kept) == sum(row["count"] for row in minutes)
+        assert whole["max_ms"] == max(row["max_ms"] for row in minutes)
+    seconds = transforms.throughput(rows).collect()
+    for stage in ("due", "broker", "stream", "archive"):
+        assert sum(row[stage] for row in seconds) == len(kept)
     signals = transforms.device_signals(rows).collect()
     assert sum(row["count"] for row in signals) == 2 * len(kept)
     rows.unpersist()

@@ -10,7 +10,7 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 from envs.sandbox import account
 from envs.sandbox.aws.inventory import inventory
 from envs.sandbox.aws.session import emulated_session
-from services.kafka import bootstrap_servers, client_config
+from services.kafka import bootstrap_servers, client_config, end_offsets
 from tests.e2e.conftest import COMMAND, RECORDED, ROOT, SANDBOXES, assert_nothing_left, fleetstream, marked, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-main"), pytest.mark.timeout(600)]
@@ -114,11 +114,14 @@ def test_a_plain_kafka_consumer_reads_the_same_messages(
     while left and time.monotonic() < deadline:
         for message in consumer.consume(5000, 1.0):
             assert message.error() is None, message.error()
-            record = json.loads(message.value())
+            record = json.loads(message.value() or b"")
             ids.add((record["producer"], record["seq"]))
-            assert message.key().decode() == record["device"]
-            if message.offset() + 1 >= ends[message.partition()]:
-                left.discard(message.partition())
+            assert message.key() == record["device"].encode()
+            number, offset = message.partition(), message.offset()
+            assert number is not None
+            assert offset is not None
+            if offset + 1 >= ends[number]:
+                left.discard(number)
     consumer.close()
     assert sum(ends.values()) == len(ids) == summary["messages"]["acked"]
 
@@ -141,9 +144,13 @@ def test_nothing_is_left_to_do_after_up(summary: dict[str, Any]) -> None:
 def test_plain_pulumi_works_and_leaves_the_tracked_settings_alone(summary: dict[str, Any]) -> None:
     tracked = ROOT / "envs" / "Pulumi.sandbox.yaml"
     before = tracked.read_bytes()
+    plain = "pulumi preview -s sandbox --expect-no-changes && pulumi up -s sandbox --yes --expect-no-changes"
     done = subprocess.run(
-        ["bash", "-c", f'eval "$({COMMAND} env vars --name {NAME})" && pulumi preview -s sandbox --expect-no-changes'
-         " && pulumi up -s sandbox --yes --skip-preview --expect-no-changes"],
+        [
+            "bash",
+            "-c",
+            f'eval "$({COMMAND} env vars --name {NAME})" && {plain}',
+        ],
         capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -165,7 +172,9 @@ def test_drift_behind_pulumis_back_is_seen_and_mended(summary: dict[str, Any]) -
     assert fleetstream("preview", "--name", NAME, "--expect-no-changes").returncode == 0
 
 
-def test_a_killed_account_is_recovered_and_kafka_keeps_its_messages(summary: dict[str, Any], tmp_path: Path) -> None:
+def test_a_killed_account_is_recovered_and_kafka_keeps_its_messages(
+    summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.kill(status(NAME, tmp_path)["processes"]["aws"]["pid"], signal.SIGKILL)
     damaged = fleetstream("up", "--name", NAME)
     assert damaged.returncode == 1
@@ -182,30 +191,25 @@ def test_a_killed_account_is_recovered_and_kafka_keeps_its_messages(summary: dic
     )
     assert done.returncode in (0, 3), done.stderr
     assert json.loads(again.read_text())["messages"]["archived"] == 1500
-    end = sum(ends(NAME).values())
-    assert end == RATE * SECONDS + 1500
-
-
-def ends(name: str) -> dict[int, int]:
-    """The telemetry topic's end offsets."""
-    code = (
-        "import json; from services.kafka import *; import os;"
-        "from envs.sandbox.stack import Sandbox; import sys;"
-        f"s = Sandbox({name!r}, 'sandbox'); os.environ.update(s.variables()); o = s.engine().outputs();"
-        "print(json.dumps(end_offsets(client_config(bootstrap_servers(o['kafka_cluster_arn']), o['region']), 'telemetry')))"
-    )
-    done = subprocess.run([str(ROOT / ".venv/bin/python"), "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    for variable, value in account.environment(SANDBOXES / NAME).items():
+        monkeypatch.setenv(variable, value)
+    where = outputs()
+    config = client_config(bootstrap_servers(where["kafka_cluster_arn"]), where["region"])
+    assert sum(end_offsets(config, "telemetry").values()) == RATE * SECONDS + 1500
 
 
 def test_down_leaves_an_empty_account_and_then_nothing(summary: dict[str, Any]) -> None:
     before = inventory(session())
     assert any("cluster" in item for item in before)
-    ports = {connection.laddr.port for process in marked(NAME) for connection in process.net_connections("tcp")}
+    ports = {port for process in marked(NAME) for port in listening(process.net_connections("tcp"))}
     done = fleetstream("down", "--name", NAME)
     assert done.returncode == 0, done.stderr
     assert "inventory of the emulated account: empty" in done.stderr
     assert_nothing_left(NAME)
-    listening = {one.laddr.port for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
-    assert listening & ports == set()
+    assert ports
+    assert listening(psutil.net_connections("tcp")) & ports == set()
+
+
+def listening(connections: Iterable[Any]) -> set[int]:
+    """The ports that somebody listens on."""
+    return {one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN}

@@ -51,6 +51,14 @@ def test_two_at_once_get_the_same(tmp_path: Path) -> None:
     assert sorted(path.suffix for path in (tmp_path / "functions").iterdir() if path.is_file()) == ["", ".zip"]
 
 
+def test_what_a_cut_off_run_left_is_taken_away(tmp_path: Path) -> None:
+    folder = tmp_path / "functions"
+    (folder / ".making-site" / "site").mkdir(parents=True)
+    (folder / ".making-zip").write_bytes(b"half")
+    packaged(tmp_path)
+    assert not list(folder.glob(".making-*"))
+
+
 def test_changed_source_makes_another_artifact(tmp_path: Path, copy: Path) -> None:
     before = packaged(tmp_path, root=copy)
     with (copy / "services" / "contract.py").open("a") as file:

@@ -3,15 +3,17 @@
 import ctypes
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import confluent_kafka
 import pytest
+from hypothesis import settings
 
 from services.connection import ConnectionSpec
 
-PRODUCE: Final = 0
-"""The Kafka protocol's number of the Produce request."""
+# Timing never decides a test: a busy machine makes an example slow, not wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 class MockKafka:

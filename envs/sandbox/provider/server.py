@@ -57,7 +57,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CheckResponse(inputs=request.news, failures=[_failure(*failure) for failure in failures])
 
     def DiffConfig(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
-        old, new = plain(decode(request.old_inputs or request.olds)), plain(decode(request.news))
+        old, new = plain(decode(request.old_inputs)), plain(decode(request.news))
         changed, replaced = configuration.diff(old, new)
         changes = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
         return provider_pb2.DiffResponse(changes=changes, diffs=changed, replaces=replaced)

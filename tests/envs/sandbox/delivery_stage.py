@@ -227,5 +227,6 @@ def artifact(files: dict[str, str]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, text in files.items():
-            archive.writestr(name, text)
+            # Without a date of its own, so that the same files are the same artifact a moment later.
+            archive.writestr(zipfile.ZipInfo(name), text)
     return stream.getvalue()

@@ -17,9 +17,11 @@ SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 PARENT = [
     sys.executable,
     "-c",
-    "import subprocess, sys, time; "
-    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True); "
-    "print('started', flush=True); time.sleep(60)",
+    (
+        "import subprocess, sys, time; "
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True); "
+        "print('started', flush=True); time.sleep(60)"
+    ),
 ]
 
 

@@ -28,7 +28,7 @@ def spec(kafka: Any, **changes: Any) -> ConsumeSpec:
     The mock cluster ends a rebalance a second before the session would time out, so that is kept short.
     """
     usual: dict[str, Any] = {
-        "connection": kafka.connection(**{"session.timeout.ms": 3000}),
+        "connection": kafka.connection(**{"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}),
         "topic": "telemetry",
         "warmup_topic": "canary",
         "group": "measure",

@@ -172,7 +172,7 @@ def test_a_function_runs_as_its_role_with_its_environment(aws: Aws, client: Any,
     logs.create_log_group(logGroupName="/aws/lambda/gate")
     client.create_function(**function(role))
     answer = client.invoke(FunctionName="gate", Payload=json.dumps({"n": 1}).encode(), LogType="Tail")
-    assert "FunctionError" not in answer
+    assert "FunctionError" not in answer, answer["Payload"].read()
     assert (answer["StatusCode"], answer["ExecutedVersion"]) == (200, "$LATEST")
     told = json.load(answer["Payload"])
     assert (told["echo"], told["stage"], told["name"]) == ({"n": 1}, "test", "gate")

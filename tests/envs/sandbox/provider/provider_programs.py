@@ -46,7 +46,13 @@ def everything(folder: str, days: int = 7, owner: str = "one") -> None:
     aws.ec2.RouteTableAssociation("first", route_table_id=table.id, subnet_id=subnets[0].id, opts=by)
     aws.ec2.DefaultSecurityGroup("default", vpc_id=vpc.id, opts=by)
     group = aws.ec2.SecurityGroup("group", vpc_id=vpc.id, description="brokers", opts=by)
-    https = {"protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_blocks": ["10.0.0.0/16"], "self": True}
+    https: aws.ec2.SecurityGroupIngressArgsDict = {
+        "protocol": "tcp",
+        "from_port": 443,
+        "to_port": 443,
+        "cidr_blocks": ["10.0.0.0/16"],
+        "self": True,
+    }
     aws.ec2.SecurityGroup("endpoints", vpc_id=vpc.id, ingress=[https], opts=by)
     aws.vpc.SecurityGroupIngressRule(
         "kafka",
