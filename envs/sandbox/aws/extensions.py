@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from envs.sandbox.account import Account
-from envs.sandbox.aws import ec2, firehose, iam, kafka, kms, lambda_, logs, s3, sts
+from envs.sandbox.aws import ec2, ec2_rules, firehose, iam, kafka, kms, lambda_, logs, s3, sts
 from envs.sandbox.aws.host import Host
 
 
@@ -16,7 +16,7 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
     Only once a process, and before moto has served a request: its URL maps are read at the first one.
     """
     host = Host(state_dir, account)
-    for extension in (iam, sts, kms, logs, s3, ec2, kafka, lambda_, firehose):
+    for extension in (iam, sts, kms, logs, s3, ec2, ec2_rules, kafka, lambda_, firehose):
         extension.install(host)
     try:
         yield
