@@ -42,7 +42,7 @@ def run(
     more: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
     rate: Annotated[float, typer.Option(help="Messages a second, all devices together.")] = 5000,
     seconds: Annotated[float, typer.Option(help="How long to send, in seconds.")] = 30,
-    processes: Annotated[int, typer.Option(help="Producing processes.")] = 2,
+    processes: Annotated[int, typer.Option(help="Producing processes.")] = 1,
     devices: Annotated[int, typer.Option(help="Devices to generate, without --replay.")] = 100,
     device_column: Annotated[
         str | None, typer.Option(help="CSV column with the device; else the file's name.")

@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 from envs.sandbox.aws import lambda_rules
 from tests.envs.sandbox.aws.emulated import Aws
 
+pytestmark = pytest.mark.xdist_group("aws-lambda")  # one AWS process for all of them
+
 HANDLER = """
 import boto3, os
-
-pytestmark = pytest.mark.xdist_group("aws-lambda")  # one AWS process for all of them
 
 def handle(event, context):
     print("got", event)
