@@ -15,7 +15,8 @@ from analytics.errors import AnalysisError
 from analytics.parsing import explain
 from services import contract
 
-_READABLE_NAME = re.compile(r"[\w.=-]+\.gz")
+_RECORDS_NAME = re.compile(r"[^\W_][\w.=-]*\.gz")
+_ERRORS_NAME = re.compile(r"[^\W_][\w.=-]*")
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20
 _LONGEST_LINE = 16 << 20
@@ -66,7 +67,9 @@ def _list(spark: SparkSession, folder: str) -> list[tuple[str, bool, int]]:
     return sorted(found)
 
 
-def list_hours(spark: SparkSession, root: str, first: datetime, last: datetime) -> Listing:
+def list_hours(
+    spark: SparkSession, root: str, first: datetime, last: datetime, names: re.Pattern[str] = _RECORDS_NAME
+) -> Listing:
     """The objects under ``root`` in the hours from that of ``first`` to that of ``last``, both included.
 
     Walks ``year=/month=/day=/hour=`` and enters only what the two moments need. A file beside the folders on the way
@@ -77,7 +80,7 @@ def list_hours(spark: SparkSession, root: str, first: datetime, last: datetime) 
 
     def take(name: str, size: int) -> None:
         base = name.rsplit("/", 1)[-1]
-        if _READABLE_NAME.fullmatch(base) and base[0] not in "._":
+        if names.fullmatch(base):
             objects.append(StoredObject(name, size))
         else:
             foreign.append(BrokenObject(name, "foreign: a delivery stream's objects are named ...-<uuid>.gz"))
@@ -125,12 +128,15 @@ def hours_to_read(start: datetime, end: datetime, margin: timedelta) -> tuple[da
 
 
 def list_error_hours(spark: SparkSession, root: str, first: datetime, last: datetime) -> Listing:
-    """As `list_hours`, below one folder for each kind of error (``processing-failed/`` and others)."""
+    """As `list_hours`, below one folder for each kind of error (``processing-failed/`` and others).
+
+    These objects may have no extension: they say of themselves whether they are compressed.
+    """
     objects: list[StoredObject] = []
     foreign: list[BrokenObject] = []
     for name, is_folder, _ in _list(spark, root.rstrip("/")):
         if is_folder:
-            below = list_hours(spark, name, first, last)
+            below = list_hours(spark, name, first, last, _ERRORS_NAME)
             objects += below.objects
             foreign += below.foreign
         else:

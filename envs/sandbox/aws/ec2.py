@@ -46,6 +46,38 @@ class Ec2Backend(EC2Backend):
             raise EC2ClientError("VPCIdNotSpecified", "No default VPC for this user")
         return super().create_security_group(name, description, vpc_id, *arguments, **options)
 
+    # Instances
+
+    def run_instances(self, *arguments: Any, **options: Any) -> Any:
+        """As moto's; what is made at launch goes with its instance unless the launch says otherwise.
+
+        moto keeps it for ever, and with an interface its subnet and groups (EC2 User Guide, "Delete a network
+        interface" and "Preserve data when an instance is terminated": a data volume attached at launch).
+        """
+        existing = set(self.enis)
+        template = (
+            self._get_template_from_args(options["launch_template"]).data if options.get("launch_template") else {}
+        )
+        volumes = options.get("block_device_mappings") or template.get("BlockDeviceMappings") or []
+        kept = {each["DeviceName"] for each in volumes if _is_false(each.get("Ebs", {}).get("DeleteOnTermination"))}
+        interfaces = options.get("nics") or []
+        kept |= {int(each.get("DeviceIndex", 0)) for each in interfaces if _is_false(each.get("DeleteOnTermination"))}
+        reservation = super().run_instances(*arguments, **options)
+        for instance in reservation.instances:
+            for index, interface in instance.nics.items():
+                interface.delete_on_termination = interface.id not in existing and index not in kept
+            for device, volume in instance.block_device_mapping.items():
+                volume.delete_on_termination = device not in kept
+        return reservation
+
+    def terminate_instances(self, instance_ids: list[str]) -> Any:
+        ended = super().terminate_instances(instance_ids)
+        for instance, _ in ended:
+            for interface in instance.nics.values():
+                # Ending an ended instance is no error; its interface cannot be deleted twice.
+                interface.delete_on_termination = False
+        return ended
+
     # Endpoints
 
     def create_vpc_endpoint(
@@ -196,6 +228,10 @@ class Ec2Backend(EC2Backend):
             interface.description = f"VPC Endpoint Interface {endpoint.id}"
             interface.interface_type = "vpc_endpoint"
             interface._group_set = [self.get_security_group_from_id(each) for each in endpoint.security_group_ids]
+
+
+def _is_false(flag: Any) -> bool:
+    return str(flag).lower() == "false"
 
 
 class _Response(EC2Response):

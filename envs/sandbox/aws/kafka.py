@@ -77,6 +77,7 @@ class MskBackend(Configurations, Topics, KafkaBackend):
                 elif found.state == "DELETING" and not answers:
                     del self.msk_clusters[arn]
                     self.tagger.delete_all_tags_for_resource(arn)
+                    self.disconnect()
                     found = None
             if found is None:
                 raise MskError("NotFoundException", f"The following resource was not found: {arn}.", "clusterArn")

@@ -10,12 +10,12 @@ import base64
 import binascii
 import json
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import boto3
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AdminClient,
@@ -28,9 +28,11 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
+from envs.sandbox.account import is_open
 from envs.sandbox.aws.host import Host
 from envs.sandbox.aws.kafka_models import Cluster
 from envs.sandbox.aws.kafka_rules import MskError, refuse, version_tuple
+from envs.sandbox.aws.session import emulated_session
 from services import kafka
 from services.errors import ServiceError
 
@@ -53,6 +55,8 @@ class Topics:
     """The part of the backend that speaks to the broker."""
 
     host: ClassVar[Host]
+    _connected: ClassVar[AdminClient | None] = None
+    _connecting: ClassVar[threading.Lock] = threading.Lock()
 
     def cluster(self, arn: str) -> Cluster:
         """A cluster in its state now. Raises NotFoundException."""
@@ -187,26 +191,43 @@ class Topics:
         survivors.write_text(json.dumps([each for each in names if each != name]))
         log.info("topic %s outlived its account and belongs to this one now", name)
 
+    def disconnect(self) -> None:
+        """Lets the connection to the broker go; the next operation makes a new one."""
+        with self._connecting:
+            Topics._connected = None
+
     @contextmanager
     def _admin(self) -> Iterator[AdminClient]:
-        account = self.host.account
-        session = boto3.Session(
-            aws_access_key_id=account.access_key,
-            aws_secret_access_key=account.secret_key,
-            region_name=account.region,
-        )
-        authority = self.host.state_dir / "kafka" / "tls" / "ca.pem"
-        config = kafka.client_config(
-            f"localhost:{account.kafka_port}", account.region, ca=str(authority), session=session
-        )
+        if not is_open(self.host.account.kafka_port):
+            self.disconnect()
+            raise MskError(
+                "ClusterConnectivityException",
+                f"no broker answers on port {self.host.account.kafka_port}: see logs/broker.log in "
+                f"{self.host.state_dir}, and `fleetstream recover`",
+            )
+        # A new client waits a second for its first token; the one that is there answers within milliseconds.
         try:
-            yield kafka.admin(config, _SECONDS)
+            with self._connecting:
+                if Topics._connected is None:
+                    Topics._connected = self._connect()
+                client = Topics._connected
+            yield client
         except ServiceError as error:
             raise MskError("ClusterConnectivityException", str(error)) from error
         except KafkaException as error:
+            self.disconnect()
             cause = error.args[0]
             code = _EXCEPTIONS.get(cause.code(), "KafkaRequestException")
             raise MskError(code, cause.str()) from error
+
+    def _connect(self) -> AdminClient:
+        account = self.host.account
+        authority = self.host.state_dir / "kafka" / "tls" / "ca.pem"
+        config = kafka.client_config(
+            f"localhost:{account.kafka_port}", account.region, ca=str(authority), session=emulated_session(account)
+        )
+        # A broker that was stopped is no news here: an operation that meets it says so.
+        return kafka.admin({**config, "log_level": 0}, _SECONDS)
 
     @staticmethod
     def _topic_arn(found: Cluster, name: str) -> str:

@@ -38,6 +38,14 @@ class KeysBackend(KmsBackend):
         super().enable_key(self.get_key_id(key_id))
 
 
+    def create_alias(self, target_key_id: str, alias_name: str) -> Any:
+        made = super().create_alias(target_key_id, alias_name)
+        if alias_name.startswith("alias/aws/"):
+            # Clients cannot make such an alias: a service's backend did, for the key that it manages itself.
+            self.keys[target_key_id].key_manager = "AWS"
+        return made
+
+
 class _Response(KmsResponse):
     """moto's responses; the period is kept on the key."""
 

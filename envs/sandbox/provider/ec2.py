@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from envs.sandbox.provider.aws import Aws, find, ignoring
-from envs.sandbox.provider.resource import Args, Resource, Tagging, When
+from envs.sandbox.provider.resource import Args, Busy, Resource, Tagging, When
 from envs.sandbox.provider.schema import boolean, text
 from envs.sandbox.provider.translate import answer, request, tag_list, tag_map
 
@@ -116,6 +116,7 @@ VPC: Final = Resource(
     read=_read_vpc,
     update=_update_vpc,
     delete=_delete_vpc,
+    busy=Busy("internal/service/ec2/vpc_.go", minutes=5),
     tagging=TAGGING,
 )
 
@@ -188,6 +189,7 @@ SUBNET: Final = Resource(
     read=_read_subnet,
     update=_update_subnet,
     delete=_delete_subnet,
+    busy=Busy("internal/service/ec2/vpc_subnet.go", minutes=20),
     tagging=TAGGING,
 )
 
@@ -246,6 +248,7 @@ INTERNET_GATEWAY: Final = Resource(
     read=_read_gateway,
     update=_update_gateway,
     delete=_delete_gateway,
+    busy=Busy("internal/service/ec2/vpc_internet_gateway.go", minutes=20),
     tagging=TAGGING,
 )
 

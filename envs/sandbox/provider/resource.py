@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
 from envs.sandbox.provider import compare, schema
 from envs.sandbox.provider.aws import Aws
 from envs.sandbox.provider.codec import UNKNOWN, Secret, conceal, plain
 from envs.sandbox.provider.compare import Difference
-from envs.sandbox.provider.errors import AWS_ERRORS, NotReadyError, ProviderError, explain
+from envs.sandbox.provider.errors import AWS_ERRORS, NotReadyError, ProviderError, explain, is_code
 from envs.sandbox.provider.schema import Failure, Property
 
 Args = dict[str, Any]
@@ -43,6 +45,16 @@ class AutoName:
 
 
 @dataclass(frozen=True)
+class Busy:
+    """Refusals of a deletion that pass once something else is gone, and for how long it is tried again."""
+
+    source: str
+    """The file of hashicorp/terraform-provider-aws where that is written."""
+    minutes: float
+    codes: tuple[str, ...] = ("DependencyViolation",)
+
+
+@dataclass(frozen=True)
 class Tagging:
     """How tags are changed after creation: `add` and `remove` take the resource's id and state."""
 
@@ -68,6 +80,7 @@ class Resource:
     create: Callable[[Aws, Args], str]
     read: Callable[[Aws, str, Args], Args | None]
     delete: Callable[[Aws, str, Args], None]
+    busy: Busy | None = None
     update: Callable[[Aws, str, Args, Args, set[str]], None] | None = None
     finish: Callable[[Aws, str, Args], None] | None = None
     tagging: Tagging | None = None
@@ -166,10 +179,31 @@ class Resource:
     def delete_it(self, aws: Aws, identifier: str, state: Mapping[str, Any]) -> None:
         """Removes the resource and waits until it is gone."""
         args = _clean(state)
-        self.delete(aws, identifier, args)
+        if self.busy:
+            self._delete_when_free(aws, identifier, args, self.busy)
+        else:
+            self.delete(aws, identifier, args)
         if not self.remains:
             gone = f"waiting until {identifier} is gone"
             aws.wait(gone, lambda: self.read(aws, identifier, args) is None, _GONE_MINUTES)
+
+    def _delete_when_free(self, aws: Aws, identifier: str, args: Args, busy: Busy) -> None:
+        refusals: list[ClientError] = []
+
+        def is_done() -> bool:
+            try:
+                self.delete(aws, identifier, args)
+            except ClientError as error:
+                if not is_code(error, *busy.codes):
+                    raise
+                refusals.append(error)
+                return False
+            return True
+
+        try:
+            aws.wait(f"deleting {identifier}", is_done, busy.minutes)
+        except ProviderError as error:
+            raise ProviderError(f"{error}; {explain(refusals[-1])}") from error
 
     def state(self, aws: Aws, identifier: str, prior: Mapping[str, Any]) -> tuple[str, Args] | None:
         """The id and the state as AWS has them now, in the spelling of `prior`; None when the resource is gone."""

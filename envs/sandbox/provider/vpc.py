@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from envs.sandbox.provider.aws import Aws, find, ignoring
 from envs.sandbox.provider.ec2 import TAGGING, specifications
-from envs.sandbox.provider.resource import Args, AutoName, Resource
+from envs.sandbox.provider.resource import Args, AutoName, Busy, Resource
 from envs.sandbox.provider.schema import block, boolean, document, integer, sequence, text, unordered
 from envs.sandbox.provider.translate import answer, request, tag_map
 
@@ -274,6 +274,7 @@ SECURITY_GROUP: Final = Resource(
     read=_read_group,
     update=_update_group,
     delete=_delete_group,
+    busy=Busy(_GROUP_SOURCE, 15, ("DependencyViolation", "InvalidGroup.InUse")),
     tagging=TAGGING,
     name=AutoName(),
     identity=("name", "vpcId"),

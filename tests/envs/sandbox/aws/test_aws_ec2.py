@@ -201,3 +201,22 @@ def test_an_endpoint_that_cannot_be_is_refused(ec2: Any, network: Network) -> No
             VpcEndpointType="Interface",
             PrivateDnsEnabled=True,
         )
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_an_interface_goes_with_its_instance_unless_the_launch_says_otherwise(ec2: Any, keeps: bool) -> None:
+    vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.8.1.0/24")["Subnet"]["SubnetId"]
+    interface = {"DeviceIndex": 0, "SubnetId": subnet} | ({"DeleteOnTermination": False} if keeps else {})
+    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    instance = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])["Instances"][0]
+
+    for _again in range(2):
+        ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+
+    if keeps:
+        with pytest.raises(ClientError, match="has dependencies"):
+            ec2.delete_subnet(SubnetId=subnet)
+        ec2.delete_network_interface(NetworkInterfaceId=instance["NetworkInterfaces"][0]["NetworkInterfaceId"])
+    ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_vpc(VpcId=vpc)

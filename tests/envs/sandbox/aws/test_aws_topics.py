@@ -417,3 +417,15 @@ def test_a_source_needs_multi_vpc_connectivity_for_iam(stage: Stage, archive: Ar
             firehose.create_delivery_stream(**stream_request(stage, archive))
     finally:
         switch(iam=True)
+
+
+def test_a_broker_that_ended_is_told_at_once_and_found_again(stage: Stage) -> None:
+    kafka = stage.aws.client("kafka")
+    stage.create_topic("lasting", 2)
+    broker.stop(stage.aws.state_dir)
+    with pytest.raises(ClientError, match="no broker answers on port") as error:
+        kafka.describe_topic(ClusterArn=stage.cluster, TopicName="lasting")
+    assert error.value.response["Error"]["Code"] == "ClusterConnectivityException"
+    broker.start(stage.aws.state_dir, stage.aws.account.kafka_port, {}, toolchain.find())
+    told = kafka.describe_topic(ClusterArn=stage.cluster, TopicName="lasting")
+    assert (told["PartitionCount"], told["ReplicationFactor"]) == (2, 3)

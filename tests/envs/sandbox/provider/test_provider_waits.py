@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from envs.sandbox.provider.aws import Aws, Clients
@@ -277,3 +278,25 @@ def test_a_capacity_timeout_that_is_no_duration_is_refused(duration: str) -> Non
     create: Callable[..., Any] = TYPES["aws:autoscaling/group:Group"].create_it
     with pytest.raises(NotReadyError, match="must be a duration such as 10m"):
         create(_aws(autoscaling=autoscaling), {**_GROUP, "waitForCapacityTimeout": duration})
+
+
+def test_a_deletion_waits_until_nothing_depends_on_it() -> None:
+    ec2 = _stubber("ec2")
+    for _ in range(2):
+        ec2.add_client_error("delete_subnet", "DependencyViolation", "it has dependencies")
+    ec2.add_response("delete_subnet", {})
+    ec2.add_client_error("describe_subnets", "InvalidSubnetID.NotFound")
+    TYPES["aws:ec2/subnet:Subnet"].delete_it(_aws(ec2=ec2), "subnet-1", {})
+    ec2.assert_no_pending_responses()
+
+
+def test_a_deletion_that_stays_refused_says_why_and_another_refusal_is_told_at_once() -> None:
+    ec2 = _stubber("ec2")
+    for _ in range(12):
+        ec2.add_client_error("delete_subnet", "DependencyViolation", "it has dependencies")
+    with pytest.raises(ProviderError, match=r"not within 0\.5 s; DeleteSubnet: DependencyViolation: it has depend"):
+        TYPES["aws:ec2/subnet:Subnet"].delete_it(_aws(ec2=ec2).within(0.5), "subnet-1", {})
+    denied = _stubber("ec2")
+    denied.add_client_error("delete_subnet", "UnauthorizedOperation", "not you")
+    with pytest.raises(ClientError, match="not you"):
+        TYPES["aws:ec2/subnet:Subnet"].delete_it(_aws(ec2=denied), "subnet-1", {})
