@@ -1,6 +1,7 @@
 """One environment, wherever it lives: in AWS, or emulated on this machine."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import boto3
@@ -8,6 +9,7 @@ import boto3
 from envs import project, toolchain
 from envs.engine import Engine
 from envs.errors import UsageError
+from envs.sandbox import broker
 from envs.sandbox.stack import Sandbox, sandbox
 
 
@@ -32,6 +34,10 @@ class Environment:
     def session(self) -> boto3.Session:
         """AWS clients for this environment."""
         return self.sandbox.session() if self.sandbox else boto3.Session()
+
+    def brokers_on_time(self) -> AbstractContextManager[str]:
+        """For the time of a load: brokers that share the machine run before everything else. Says what that got."""
+        return broker.on_time(self.sandbox.state_dir) if self.sandbox else nullcontext("machines of their own")
 
     def enter(self) -> None:
         """Makes this process, and all that it starts, work on this environment."""

@@ -67,8 +67,9 @@ def send_and_measure(spec: LoadSpec, folder: Path, measured: Measured) -> None:
     """
     clock = Clock.anchored()
     connection = spec.connection
-    before = sum(end_offsets(connection.settings(), spec.topic).values())
-    load = Load(spec, folder / "load", clock)
+    ends = end_offsets(connection.settings(), spec.topic)
+    before = sum(ends.values())
+    load = Load(spec.model_copy(update={"partitions": len(ends)}), folder / "load", clock)
     reading = ConsumeSpec(
         connection=connection,
         topic=spec.topic,

@@ -28,7 +28,7 @@ class Clock:
     def sleep_until(self, when_us: int) -> None:
         """Sleeps until `when_us`, without spinning; returns at once when that has passed.
 
-        It ends late by the kernel's timer slack (`services.workers.run_on_time`) and by scheduling.
+        It ends late by the kernel's timer slack (`services.priority.run_on_time`) and by scheduling.
         """
         wait = (when_us - self.now_us()) / 1e6
         if wait > 0:

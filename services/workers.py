@@ -5,7 +5,6 @@ gone (its standard input closes), so that nothing is left behind a killed comman
 """
 
 import contextlib
-import ctypes
 import gc
 import json
 import os
@@ -17,12 +16,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from services.errors import ServiceError
-
-_PR_SET_TIMERSLACK: Final = 29
-_SESSION_NICE: Final = Path("/proc/self/autogroup")
 
 
 class WorkerError(ServiceError):
@@ -191,24 +187,6 @@ def _input_lines() -> Iterator[dict[str, Any]]:
         *lines, buffered = (buffered + chunk).split(b"\n")
         for line in lines:
             yield json.loads(line)
-
-
-def run_on_time(nice: int) -> str:
-    """Makes this thread, and those it starts from now on, wake up and run on time; says in words what it got.
-
-    Asks for exact timers (PR_SET_TIMERSLACK, prctl(2): by default a sleep may end 50 us late) and for the nice value,
-    which needs privileges below 0. Both belong to a thread and are inherited (setpriority(2)). Where the kernel
-    schedules by session, a nice value counts within the session only, and the session has one too (sched(7)).
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, nice)
-        with contextlib.suppress(FileNotFoundError):
-            _SESSION_NICE.write_text(str(nice))
-    except PermissionError:
-        return f"nice {os.getpriority(os.PRIO_PROCESS, 0)} (nice {nice} is not allowed to this user)"
-    return f"nice {nice}"
 
 
 def stop_collecting_garbage() -> None:

@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +17,15 @@ import psutil
 from envs.errors import FleetstreamError
 from envs.sandbox import account, broker_handler, broker_settings, broker_tls, processes
 from envs.toolchain import Toolchain
-from services import kafka
+from services import kafka, priority
 from services.errors import ServiceError
 
 ROLE: Final = "broker"
 _PATIENCE_S: Final = 180.0
 """It starts in some seconds; an old laptop that compiles something beside it takes much longer."""
+
+_SERVING: Final = "data-plane"
+"""How the threads are called that read requests, handle them and write answers (`kafka.network.SocketServer`)."""
 
 _JVM: Final = (
     "-Xms1g",
@@ -97,6 +100,17 @@ def kill(state_dir: Path) -> None:
             process.kill()
             process.wait(10)
     processes.stop(state_dir, ROLE)
+
+
+@contextlib.contextmanager
+def on_time(state_dir: Path) -> Iterator[str]:
+    """Lets the threads that serve clients run before everything else on this machine, for a load that ends by itself.
+
+    Yields in words what it got.
+    """
+    record = processes.find(state_dir, ROLE)
+    with priority.raised(record.pid if record else 0, _SERVING) as got:
+        yield got
 
 
 def delete_logs(state_dir: Path) -> None:

@@ -19,7 +19,8 @@ from services.consumer.tracker import Tracker
 from services.contract import ContractError
 from services.errors import ServiceError
 from services.kafka import LOW_LATENCY_CONSUMER
-from services.workers import Channel, run_on_time, stop_collecting_garbage
+from services.priority import run_on_time
+from services.workers import Channel, stop_collecting_garbage
 
 LEGS: Final = ("end_to_end", "due_to_sent", "sent_to_received", "sent_to_broker", "broker_to_received")
 """Legs of a message's way. ``end_to_end`` counts from when it was due. The two with the broker need a topic with
@@ -47,7 +48,6 @@ class ConsumerTask(BaseModel):
     result: Path
     idle_seconds: float
     connect_timeout_s: float
-    nice: int
 
 
 class Reader:
@@ -308,7 +308,7 @@ def main() -> int:
     channel = Channel()
     task = ConsumerTask.model_validate(channel.task)
     # First of all: threads that the Kafka client starts inherit what this one has.
-    priority = run_on_time(task.nice)
+    priority = run_on_time()
     try:
         reader = Reader(task, channel)
         reader.start()

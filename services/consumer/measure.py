@@ -41,7 +41,6 @@ class ConsumeSpec(BaseModel):
     processes: int = Field(default=1, ge=1, le=99)
     idle_seconds: float = Field(default=10.0, gt=0)
     connect_timeout_s: float = Field(default=20.0, gt=0)
-    nice: int = Field(default=-5, ge=-20, le=19)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,6 @@ class Consume:
                 result=result,
                 idle_seconds=spec.idle_seconds,
                 connect_timeout_s=spec.connect_timeout_s,
-                nice=spec.nice,
             )
             log = self._directory / f"{name}.log"
             worker = Worker(name, "services.consumer", task.model_dump(mode="json"), log)

@@ -17,7 +17,7 @@ from services.simulator.drive import ROWS_PER_SECOND
 from services.simulator.journal import Journal
 from services.simulator.producer import ProducerTask
 from services.simulator.result import LoadProgress, LoadResult, produced_rate, producer_result
-from services.simulator.schedule import Schedule
+from services.simulator.schedule import Schedule, readings_at_once
 from services.simulator.source import GeneratedSource, Source
 from services.workers import Worker, WorkerError
 
@@ -37,8 +37,9 @@ class LoadSpec(BaseModel):
     """What to send where. `rate` is messages/s in all; without it every device reports as recorded, times `speed`.
 
     The first `warmup_seconds` go to `warmup_topic` at the same pace and are in no count of the load. `tick_us`: the
-    messages of one tick leave together. `delivery_timeout_s` bounds how long a broker may be away before a message is
-    given up. `nice`: what the producing processes ask for.
+    messages of one tick leave together. `partitions`: how many the topic has; with a rate, a device's messages are
+    grouped so that a tick touches few of them. `delivery_timeout_s` bounds how long a broker may be away before a
+    message is given up.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,9 +55,9 @@ class LoadSpec(BaseModel):
     processes: int = Field(default=2, ge=1, le=99)
     warmup_seconds: float = Field(default=3.0, ge=0)
     tick_us: int = Field(default=1000, ge=100, le=100_000)
+    partitions: int = Field(default=1, ge=1)
     connect_timeout_s: float = Field(default=20.0, gt=0)
     delivery_timeout_s: float = Field(default=30.0, gt=0)
-    nice: int = Field(default=-5, ge=-20, le=19)
 
 
 @dataclass
@@ -101,6 +102,8 @@ class Load:
         self.rate = spec.rate or self.devices * spec.speed * ROWS_PER_SECOND
         self._directory = directory
         self._parts = min(spec.processes, self.devices)
+        # A recorded pace is kept as it is: one reading at a time.
+        self._readings = readings_at_once(self.rate, spec.tick_us, self.devices, spec.partitions) if spec.rate else 1
         self._producers: dict[str, _Producer] = {}
         self._stop = threading.Event()
         self._phase = "connect"
@@ -155,7 +158,7 @@ class Load:
         for part in range(self._parts):
             name = f"{spec.run_id}-{part:02d}"
             path = self._directory / f"{name}.journal"
-            schedule = Schedule(self.rate, total, self.devices, spec.tick_us, part, self._parts)
+            schedule = Schedule(self.rate, total, self.devices, spec.tick_us, part, self._parts, self._readings)
             Journal.create(path, schedule.planned)
             task = ProducerTask(
                 producer=name,
@@ -172,9 +175,9 @@ class Load:
                 part=part,
                 parts=self._parts,
                 tick_us=spec.tick_us,
+                readings=self._readings,
                 connect_timeout_s=spec.connect_timeout_s,
                 delivery_timeout_s=spec.delivery_timeout_s,
-                nice=spec.nice,
             )
             log = self._directory / f"{name}.log"
             worker = Worker(name, "services.simulator.producer", task.model_dump(mode="json"), log)

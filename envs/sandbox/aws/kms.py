@@ -37,12 +37,11 @@ class KeysBackend(KmsBackend):
     def enable_key(self, key_id: str) -> None:
         super().enable_key(self.get_key_id(key_id))
 
-
     def create_alias(self, target_key_id: str, alias_name: str) -> Any:
         made = super().create_alias(target_key_id, alias_name)
         if alias_name.startswith("alias/aws/"):
             # Clients cannot make such an alias: a service's backend did, for the key that it manages itself.
-            self.keys[target_key_id].key_manager = "AWS"
+            self.keys[self.get_key_id(target_key_id)].key_manager = "AWS"
         return made
 
 

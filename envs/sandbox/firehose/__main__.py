@@ -30,6 +30,7 @@ from envs.sandbox.firehose.source import Source
 from envs.sandbox.firehose.transform import LambdaTransformation, pass_through
 from services import kafka
 from services.errors import ServiceError
+from services.priority import step_back
 
 log = logging.getLogger("firehose")
 
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     for noisy in ("botocore", "boto3", "urllib3", "aws_msk_iam_sasl_signer"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # On AWS this work is done on other machines: here it steps back behind whatever is being measured.
-    os.nice(5)
+    step_back()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from services import contract
 from services.accounting import by_ids
 from services.connection import ConnectionSpec
+from services.partitions import partition_of
 from services.simulator.load import Load, LoadError, LoadSpec
 from services.simulator.replay import ReplayError
 from services.simulator.result import LoadProgress, LoadResult
@@ -73,21 +74,6 @@ def in_log(kafka: Any, partitions: int = 3, topic: str = "telemetry") -> list[tu
     return found
 
 
-def murmur2_partition(key: bytes, partitions: int) -> int:
-    """Where Java's default partitioner puts a key (Kafka's Utils.murmur2 and toPositive)."""
-    mask, m = 0xFFFFFFFF, 0x5BD1E995
-    h = 0x9747B28C ^ len(key)
-    whole = len(key) // 4 * 4
-    for at in range(0, whole, 4):
-        k = int.from_bytes(key[at : at + 4], "little") * m & mask
-        k = (k ^ k >> 24) * m & mask
-        h = h * m & mask ^ k
-    if rest := key[whole:]:
-        h = (h ^ int.from_bytes(rest, "little")) * m & mask
-    h = (h ^ h >> 13) * m & mask
-    return ((h ^ h >> 15) & 0x7FFFFFFF) % partitions
-
-
 def test_a_load_sends_everything_once_in_order_of_each_device_and_accounts_for_it(kafka: Any, tmp_path: Path) -> None:
     reports: list[LoadProgress] = []
     result = Load(spec(kafka.connection(), warmup_seconds=0.5), tmp_path).run(reports.append)
@@ -101,7 +87,7 @@ def test_a_load_sends_everything_once_in_order_of_each_device_and_accounts_for_i
     found = in_log(kafka)
     by_device: dict[str, list[contract.Message]] = defaultdict(list)
     for partition, message in found:
-        assert partition == murmur2_partition(message.device.encode(), 3)
+        assert partition == partition_of(message.device.encode(), 3)
         by_device[message.device].append(message)
     assert len(by_device) == 5
     for messages in by_device.values():
