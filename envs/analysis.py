@@ -76,7 +76,7 @@ def write_report(summary: Summary, measured: Measured, settings: dict[str, Any],
         **summary.model_dump(mode="json"),
         "latency": _latency(measured),
         "accounting": _accounting(measured),
-        "settings": settings,
+        "settings": {**settings, "machine": measured.machine},
     }
     report.render(json.loads(digest.read_text()) if digest.exists() else {}, content, page)
     return page

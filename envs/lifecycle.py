@@ -118,8 +118,7 @@ def recover(environment: Environment) -> None:
                 # What a cut-off run made without noting it cannot be told from the rest: the account begins anew.
                 processes.stop(sandbox.state_dir, "aws")
                 missing = sorted({*missing, "aws"})
-            sandbox.restart()
-            current.detail = ", ".join(missing) or "nothing had ended"
+            current.detail = ", ".join(sandbox.restart()) or "nothing had ended"
         engine = sandbox.engine()
         engine.call("cancel", "--yes", environment.name)
         with step("reading what is left") as current:
@@ -222,9 +221,13 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _destroy(sandbox: Sandbox) -> list[str]:
-    if "aws" in sandbox.missing() or "provider" in sandbox.missing():
+    if "aws" in sandbox.missing():
         console.print(f"sandbox {sandbox.name}: its account had ended already, nothing to destroy in it")
         return []
+    if sandbox.missing():
+        # What is deployed is taken away through its own services, as on AWS: those have to run for that.
+        with step(f"sandbox {sandbox.name}: starting what has ended") as current:
+            current.detail = ", ".join(sandbox.restart())
     engine = sandbox.engine()
     with step(f"pulumi destroy, stack {sandbox.environment}") as current:
         current.detail = engine.update("destroy", "--yes", "--skip-preview", on_progress=current.update).summary()

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
 
 from envs.errors import FleetstreamError
 from envs.progress import step
@@ -32,6 +34,8 @@ class Measured:
     dead_letters: int | None = None
     appended: int | None = None
     """Messages that the topic's offsets grew by."""
+    machine: dict[str, str] = field(default_factory=dict)
+    """What the load ran on, in words: a latency is the machine's as much as the platform's."""
 
     def account(self) -> accounting.Accounting | None:
         """The accounting identity's terms; None when nothing was sent."""
@@ -83,8 +87,10 @@ def send_and_measure(spec: LoadSpec, folder: Path, measured: Measured) -> None:
             consume.ready()
             current.detail = "has all partitions"
         with step(f"load, {load.rate:g} messages/s for {spec.seconds:g} s") as current:
+            before_load = psutil.cpu_times()
             measured.load = load.run(_shown(current.update, consume))
             result = measured.load
+            measured.machine = _machine(before_load, next(iter(result.by_producer.values())).priority)
             current.detail = f"{result.acked:,} of {result.attempted:,} acknowledged"
         with step("consumer: to the end of the topic") as current:
             measured.consumed = consume.finish()
@@ -131,6 +137,21 @@ def connection(bootstrap: str, region: str) -> ConnectionSpec:
 def topics(outputs: dict[str, Any]) -> tuple[str, str]:
     """The names of the telemetry and the canary topic."""
     return outputs["topics"][contract.TELEMETRY_TOPIC], outputs["topics"][contract.CANARY_TOPIC]
+
+
+def _machine(before: Any, priority: str) -> dict[str, str]:
+    now = psutil.cpu_times()
+    spent = {name: getattr(now, name) - getattr(before, name) for name in now._fields if not name.startswith("guest")}
+    total = sum(spent.values()) or 1.0
+    stolen = spent.get("steal", 0.0)
+    used = total - spent["idle"] - spent.get("iowait", 0.0) - stolen
+    return {
+        "processors": str(psutil.cpu_count()),
+        "producers and consumers": priority,
+        "processor time used": f"{used / total:.0%}",
+        # What a virtual machine's host gave to others although it was wanted here (proc(5), "steal").
+        "processor time taken by others on the host": f"{stolen / total:.1%}",
+    }
 
 
 def _shown(update: Callable[[str], None], consume: Consume) -> Callable[[LoadProgress], None]:

@@ -1,5 +1,6 @@
 """Where things are: the project's root, its stack files and the folder that takes what is made."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,16 @@ SANDBOX: Final = "sandbox"
 """The environment that is emulated always; every other one only when asked."""
 
 
+def build_path() -> Path:
+    """Where all that this project makes is put: ``build/``, or what ``FLEETSTREAM_BUILD_DIR`` names."""
+    return Path(os.environ.get("FLEETSTREAM_BUILD_DIR") or ROOT / "build").absolute()
+
+
 def build_dir() -> Path:
-    """The folder for all that this project makes. Raises `FleetstreamError` when it cannot be written."""
-    folder = ROOT / "build"
+    """The same folder, made and tried out. Raises `FleetstreamError` when it cannot be written."""
+    folder = build_path()
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
         probe.write_bytes(b"x" * 4096)
         probe.unlink()

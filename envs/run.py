@@ -1,5 +1,6 @@
 """The main job, end to end on a sandbox: up, load, measure, archive, analyze, report, down."""
 
+import os
 import secrets
 import signal
 import time
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from envs import analysis, lifecycle, measurement, project, runs
+from envs import analysis, lifecycle, measurement, runs
 from envs.environment import Environment
 from envs.errors import FleetstreamError, UsageError
 from envs.measurement import Measured
@@ -225,6 +226,8 @@ class _Job:
         content = summary.model_dump(mode="json")
         lifecycle.write_json(self.folder / "summary.json", content)
         analysis.write_report(summary, self.measured, self.asked.model_dump(mode="json"), self.folder)
+        if machine := self.measured.machine:
+            console.print("machine:", "; ".join(f"{name} {value}" for name, value in machine.items()), soft_wrap=True)
         latest = runs.publish(self.folder)
         if json_path is not None:
             lifecycle.write_json(json_path, content)
@@ -232,7 +235,7 @@ class _Job:
             console.print(table)
         for problem in summary.problems:
             console.print("[red]problem:[/red]", problem, soft_wrap=True)
-        console.print(f"report: {(latest / 'report.html').relative_to(project.ROOT)}", soft_wrap=True)
+        console.print(f"report: {os.path.relpath(latest / 'report.html')}", soft_wrap=True)
         verdict = {
             0: "[green]passed[/green]",
             1: "[red]failed[/red]",

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -55,7 +56,7 @@ def package(name: str, handler: str, group: str, *, root: Path = ROOT, build: Pa
 
     An artifact that exists for the same sources and the same lock is used again. Raises `PackagingError`.
     """
-    folder = (build or root / "build") / "functions"
+    folder = (build or Path(os.environ.get("FLEETSTREAM_BUILD_DIR") or root / "build")) / "functions"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Two programs at once, such as a preview and a test: the second finds what the first made.

@@ -49,6 +49,8 @@ _IDLE_S: Final = 1.0
 _LONGEST_REST_S: Final = 30.0
 _HEALTHY_S: Final = 60.0
 """A process that ran this long starts again without a rest."""
+_STARTS: Final = 3
+"""So many starts that fail in a row make a failed cluster."""
 _DELIVERY: Final = "delivery-"
 _GRACE_S: Final = 8.0
 
@@ -70,6 +72,10 @@ class Backoff:
         """Whether it is too early for the next start."""
         count, since = self._tries.get(name, (0, 0.0))
         return count > 0 and self._clock() - since < min(2.0 ** (count - 1), _LONGEST_REST_S)
+
+    def count(self, name: str) -> int:
+        """How often it was tried in a row."""
+        return self._tries.get(name, (0, 0.0))[0]
 
     def forget(self, name: str) -> None:
         """What was stopped on purpose starts at once."""
@@ -186,12 +192,15 @@ class Agent:
         if self._backoff.rests(broker.ROLE):
             return False
         self._backoff.tried(broker.ROLE)
+        owner = self._owner()
         port = account.load(self._state_dir).kafka_port
         began = time.monotonic()
         try:
             broker.start(self._state_dir, port, properties, toolchain.find())
         except FleetstreamError as error:
             log.error("the broker does not start: %s", error)
+            if self._backoff.count(broker.ROLE) >= _STARTS and owner is not None and owner.cluster is not None:
+                broker.note_failure(self._state_dir, owner.cluster, str(error))
             return False
         self._backoff.forget(broker.ROLE)
         log.info("the broker serves on port %d, after %.1f s", port, time.monotonic() - began)

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import shutil
 import socket
 import ssl
@@ -24,6 +25,7 @@ ROLE: Final = "broker"
 _PATIENCE_S: Final = 180.0
 """It starts in some seconds; an old laptop that compiles something beside it takes much longer."""
 
+_FAILURE: Final = "failure.json"
 _SERVING: Final = "data-plane"
 """How the threads are called that read requests, handle them and write answers (`kafka.network.SocketServer`)."""
 
@@ -58,9 +60,17 @@ def start(state_dir: Path, port: int, server_properties: Mapping[str, str], tool
     `server_properties` is what is deployed (see `broker_settings.server_properties`). The emulated AWS must run: it
     checks the tokens. Raises `BrokerError` with the reason; then nothing is left running.
     """
-    home = folder(state_dir)
     if account.is_open(port):
         raise BrokerError(f"port {port}, where the broker of {state_dir.name} listens, is taken by another process")
+    try:
+        _start(state_dir, port, server_properties, toolchain)
+    except (FleetstreamError, ServiceError, OSError) as error:
+        kill(state_dir)
+        raise error if isinstance(error, BrokerError) else BrokerError(f"Kafka did not start: {error}") from error
+
+
+def _start(state_dir: Path, port: int, server_properties: Mapping[str, str], toolchain: Toolchain) -> None:
+    home = folder(state_dir)
     classes = broker_handler.class_path(toolchain)
     broker_tls.ensure(home / "tls")
     for part in ("data", "tmp"):
@@ -79,12 +89,8 @@ def start(state_dir: Path, port: int, server_properties: Mapping[str, str], tool
     _format(java, settings, home / "data")
     argv = [*java, *_JVM, "kafka.Kafka", str(settings)]
     processes.spawn(state_dir, ROLE, argv, env=account.environment(state_dir), cwd=home)
-    try:
-        processes.wait_until(lambda: _serves_tls(port, home / "tls"), "Kafka's start", _PATIENCE_S, state_dir, ROLE)
-        kafka.admin(client_config(state_dir), timeout_s=30)
-    except (FleetstreamError, ServiceError) as error:
-        kill(state_dir)
-        raise BrokerError(f"Kafka did not start: {error}") from error
+    processes.wait_until(lambda: _serves_tls(port, home / "tls"), "its start", _PATIENCE_S, state_dir, ROLE)
+    kafka.admin(client_config(state_dir), timeout_s=30)
 
 
 def stop(state_dir: Path) -> None:
@@ -118,6 +124,23 @@ def delete_logs(state_dir: Path) -> None:
     for part in ("data", "tmp"):
         if (path := folder(state_dir) / part).exists():
             shutil.rmtree(path)
+
+
+def note_failure(state_dir: Path, cluster: str, reason: str) -> None:
+    """Notes that the broker of a cluster (its ARN) does not start, for who waits for it."""
+    path = folder(state_dir) / _FAILURE
+    scratch = path.with_suffix(".part")
+    scratch.write_text(json.dumps({"cluster": cluster, "reason": reason}))
+    scratch.replace(path)
+
+
+def failure(state_dir: Path, cluster: str) -> str | None:
+    """Why the broker of this cluster does not start, when that was noted."""
+    try:
+        noted = json.loads((folder(state_dir) / _FAILURE).read_bytes())
+    except FileNotFoundError:
+        return None
+    return str(noted["reason"]) if noted["cluster"] == cluster else None
 
 
 def has_logs(state_dir: Path) -> bool:

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from envs import project, toolchain
 from envs.engine import Engine
 from envs.errors import FleetstreamError, UsageError
-from envs.sandbox import account, processes
+from envs.sandbox import account, broker, processes
 from envs.sandbox.aws.inventory import inventory
 from envs.sandbox.aws.session import emulated_session
 
@@ -37,7 +37,7 @@ class Sandbox:
     @property
     def state_dir(self) -> Path:
         """Everything a sandbox keeps: account, logs, Kafka's data, the engine's state."""
-        return project.ROOT / "build" / "sandboxes" / self.name
+        return project.build_path() / "sandboxes" / self.name
 
     @property
     def exists(self) -> bool:
@@ -76,8 +76,9 @@ class Sandbox:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """One command at a time changes a sandbox. Raises `FleetstreamError` when another one is at it."""
+        project.build_dir()
         path = self.state_dir.parent / f".{self.name}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         lock = filelock.FileLock(path)
         try:
             lock.acquire(timeout=0)
@@ -103,27 +104,39 @@ class Sandbox:
                 )
             self._init_stack()
             return
-        project.build_dir()
-        self.state_dir.mkdir(parents=True, exist_ok=True)
         if not self.exists:
-            account.create(self.state_dir, project.region(self.environment), aws_port, kafka_port)
+            self._create(aws_port, kafka_port)
         self._start_processes()
         self._init_stack()
+
+    def _create(self, aws_port: int | None, kafka_port: int | None) -> None:
+        self.state_dir.mkdir(exist_ok=True)
+        try:
+            account.create(self.state_dir, project.region(self.environment), aws_port, kafka_port)
+        except BaseException:
+            shutil.rmtree(self.state_dir)
+            raise
 
     def restart(self) -> list[str]:
         """Starts every part that has ended, and returns which. The account of an ended `aws` process begins empty."""
-        dead = [role for role in _ROLES if not processes.alive(self.state_dir, role)]
-        for record in processes.records(self.state_dir):
-            if record.process() is None:
-                processes.stop(self.state_dir, record.role)
+        dead = [record.role for record in processes.records(self.state_dir) if record.process() is None]
+        for role in dead:
+            processes.stop(self.state_dir, role)
+        absent = [role for role in _ROLES if not processes.alive(self.state_dir, role)]
         self._start_processes()
         self._init_stack()
-        return dead
+        if broker.ROLE in dead and "aws" not in absent:
+            # The agent starts it, since its cluster is still deployed, and nothing can be done to topics before that.
+            port = account.load(self.state_dir).kafka_port
+            processes.wait_until(lambda: account.is_open(port), "the broker's start", 240, self.state_dir, "agent")
+        return sorted({*dead, *absent})
 
     def stop(self) -> None:
         """Ends every process, in reverse order and then by mark, and deletes the state directory."""
-        for record in reversed(processes.records(self.state_dir)):
-            processes.stop(self.state_dir, record.role)
+        # The agent first: it would start again what ends. The others need nobody to end in good order.
+        processes.stop(self.state_dir, "agent")
+        left = processes.records(self.state_dir)
+        processes.end([process for record in left if (process := record.process()) is not None])
         processes.end(processes.strays(self.state_dir))
         shutil.rmtree(self.state_dir, ignore_errors=False)
 
@@ -191,7 +204,7 @@ class Sandbox:
 def existing() -> list[Sandbox]:
     """The sandboxes that exist on this machine's checkout, by name."""
     found = []
-    for path in sorted((project.ROOT / "build" / "sandboxes").glob("*/account.json")):
+    for path in sorted((project.build_path() / "sandboxes").glob("*/account.json")):
         for stack in (path.parent / "stacks").glob("Pulumi.*.yaml"):
             found.append(Sandbox(path.parent.name, stack.name.removeprefix("Pulumi.").removesuffix(".yaml")))
     return found

@@ -7,7 +7,7 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,13 @@ def fleetstream(
 class Background:
     """The command under way, its output in a file that a test can watch."""
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    def __init__(self, log: Path, arguments: Sequence[str], file_limit: int | None) -> None:
         self.log = log
+        command = [COMMAND, *arguments]
+        if file_limit is not None:
+            command = ["bash", "-c", f'ulimit -f {file_limit // 1024} && exec "$@"', "bash", *command]
         with log.open("w") as output:
-            self.process = subprocess.Popen([COMMAND, *arguments], stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)
+            self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)
 
     def wait_for(self, text: str, seconds: float = 150) -> None:
         """Waits until the command has printed this; fails when it ends before."""
@@ -60,8 +63,9 @@ class Background:
 def background(tmp_path: Path) -> Iterator[Callable[..., Background]]:
     started: list[Background] = []
 
-    def start(*arguments: str) -> Background:
-        started.append(Background(tmp_path / f"command-{len(started)}.log", *arguments))
+    def start(*arguments: str, file_limit: int | None = None) -> Background:
+        """`file_limit`: how many bytes it, and what it starts, may write to one file."""
+        started.append(Background(tmp_path / f"command-{len(started)}.log", arguments, file_limit))
         return started[-1]
 
     yield start
@@ -102,9 +106,3 @@ def assert_nothing_left(name: str) -> None:
     """No process, no port of one and no file of a sandbox that was taken down."""
     assert [(process.pid, process.cmdline()) for process in marked(name)] == []
     assert not (SANDBOXES / name).exists()
-
-
-def latest_summary(output: str) -> dict[str, Any]:
-    """The summary of the run that printed this."""
-    assert "report: build/runs/latest/report.html" in output, output
-    return json.loads((ROOT / "build" / "runs" / "latest" / "summary.json").read_text())

@@ -5,10 +5,13 @@ The tests of this file go through one sandbox's life in order.
 
 import gzip
 import json
+import os
 import secrets
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,8 @@ from confluent_kafka import Consumer, TopicPartition
 from envs.sandbox import account
 from envs.sandbox.aws.inventory import inventory
 from envs.sandbox.aws.session import emulated_session
-from services.kafka import bootstrap_servers, client_config
-from tests.e2e.conftest import COMMAND, RECORDED, ROOT, SANDBOXES, assert_nothing_left, fleetstream, marked
+from services.kafka import bootstrap_servers, client_config, end_offsets
+from tests.e2e.conftest import COMMAND, RECORDED, ROOT, SANDBOXES, assert_nothing_left, fleetstream, marked, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-main"), pytest.mark.timeout(600)]
 
@@ -137,6 +140,67 @@ def test_nothing_is_left_to_do_after_up(summary: dict[str, Any]) -> None:
     for verb in ("preview", "refresh"):
         done = fleetstream(verb, "--name", NAME, "--expect-no-changes")
         assert done.returncode == 0, done.stderr
+
+
+def test_plain_pulumi_works_and_leaves_the_tracked_settings_alone(summary: dict[str, Any]) -> None:
+    tracked = ROOT / "envs" / "Pulumi.sandbox.yaml"
+    before = tracked.read_bytes()
+    plain = "pulumi preview -s sandbox --expect-no-changes && pulumi up -s sandbox --yes --expect-no-changes"
+    done = subprocess.run(
+        ["bash", "-c", f'eval "$({COMMAND} env vars --name {NAME})" && {plain}'],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert tracked.read_bytes() == before
+
+
+def test_drift_behind_pulumis_back_is_seen_and_mended(summary: dict[str, Any]) -> None:
+    ec2 = session().client("ec2")
+    tables = ec2.describe_route_tables(Filters=[{"Name": "route.destination-cidr-block", "Values": ["0.0.0.0/0"]}])
+    table = tables["RouteTables"][0]["RouteTableId"]
+    ec2.delete_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0")
+    seen = fleetstream("refresh", "--name", NAME, "--expect-no-changes")
+    assert seen.returncode == 1
+    assert "1 deleted" in seen.stderr
+    assert fleetstream("refresh", "--name", NAME).returncode == 0
+    mended = fleetstream("up", "--name", NAME)
+    assert mended.returncode == 0, mended.stderr
+    assert "1 created" in mended.stderr
+    assert fleetstream("preview", "--name", NAME, "--expect-no-changes").returncode == 0
+
+
+def test_a_killed_account_is_recovered_and_kafka_keeps_its_messages(
+    summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.kill(status(NAME, tmp_path)["processes"]["aws"]["pid"], signal.SIGKILL)
+    damaged = fleetstream("up", "--name", NAME)
+    assert damaged.returncode == 1
+    assert "fleetstream recover" in damaged.stderr
+    assert fleetstream("status", "--name", NAME).returncode == 1
+    recovered = fleetstream("recover", "--name", NAME)
+    assert recovered.returncode == 0, recovered.stderr
+    assert "made anew" in recovered.stderr
+    for verb in ("preview", "refresh"):
+        assert fleetstream(verb, "--name", NAME, "--expect-no-changes").returncode == 0, verb
+    # By the way: what does not belong into the archive is named, the rest is analyzed, and the run fails.
+    where = outputs()
+    hour = f"{where['archive_prefix']}{datetime.now(UTC):year=%Y/month=%m/day=%d/hour=%H}/"
+    foreign = {f"{hour}truncated.gz": gzip.compress(b"{}" * 999)[:-9], f"{hour}foreign.gz": b"<html>not found</html>"}
+    for key, body in foreign.items():
+        session().client("s3").put_object(Bucket=where["archive_bucket"], Key=key, Body=body)
+    again = tmp_path / "again.json"
+    done = fleetstream(
+        "run", "--name", NAME, "--rate", "500", "--seconds", "3", "--warm-up", "1", "--json", str(again), timeout=400
+    )
+    assert done.returncode == 1, done.stderr
+    second = json.loads(again.read_text())
+    assert (second["messages"]["archived"], second["analysis"]["rows"]) == (1500, 1500)
+    for key in foreign:
+        assert sum(key in problem for problem in second["problems"]) == 1, second["problems"]
+    for variable, value in account.environment(SANDBOXES / NAME).items():
+        monkeypatch.setenv(variable, value)
+    config = client_config(bootstrap_servers(where["kafka_cluster_arn"]), where["region"])
+    assert sum(end_offsets(config, "telemetry").values()) == RATE * SECONDS + 1500
 
 
 def test_down_leaves_an_empty_account_and_then_nothing(summary: dict[str, Any]) -> None:

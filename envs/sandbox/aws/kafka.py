@@ -16,6 +16,7 @@ from moto.core.utils import utcnow
 from moto.kafka import urls
 from moto.kafka.models import KafkaBackend, kafka_backends
 
+from envs.sandbox import broker
 from envs.sandbox.account import is_open
 from envs.sandbox.aws import kafka_rules as rules
 from envs.sandbox.aws import policy
@@ -74,6 +75,9 @@ class MskBackend(Configurations, Topics, KafkaBackend):
                 answers = is_open(self.host.account.kafka_port)
                 if found.state == "CREATING" and answers:
                     found.state = "ACTIVE"
+                elif found.state == "CREATING" and (reason := broker.failure(self.host.state_dir, arn)):
+                    found.state = "FAILED"
+                    found.info["StateInfo"] = {"Code": "BrokerDoesNotStart", "Message": reason}
                 elif found.state == "DELETING" and not answers:
                     del self.msk_clusters[arn]
                     self.tagger.delete_all_tags_for_resource(arn)
@@ -117,7 +121,7 @@ class MskBackend(Configurations, Topics, KafkaBackend):
         """Puts a cluster into state DELETING."""
         with self._lock:
             found = self.cluster(arn)
-            if found.state not in ("ACTIVE", "CREATING"):
+            if found.state not in ("ACTIVE", "CREATING", "FAILED"):
                 raise refuse(f"You can't delete a cluster in the {found.state} state.", "clusterArn")
             if current_version is not None:
                 _check_version(found, current_version)

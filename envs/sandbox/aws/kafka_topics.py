@@ -11,6 +11,7 @@ import binascii
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,9 +95,9 @@ class Topics:
         found = self._ready(arn)
         with self._admin() as admin:
             partitions = _partitions(admin).get(name)
-            if partitions is None:
+            settings = _settings(admin, name) if partitions is not None else None
+            if settings is None:
                 raise MskError("NotFoundException", f"The following resource was not found: {name}.", "topicName")
-            settings = _settings(admin, name)
         remembered = found.topics.get(name, {})
         values = {entry.name: entry.value for entry in settings}
         if _ISR in remembered.get("Configs", {}):
@@ -157,6 +158,10 @@ class Topics:
             if name not in _partitions(admin):
                 raise MskError("NotFoundException", f"The following resource was not found: {name}.", "topicName")
             _wait(admin.delete_topics([name], operation_timeout=_SECONDS)[name])
+            deadline = time.monotonic() + _SECONDS
+            # The broker's metadata follows its controller's a moment later.
+            while name in _partitions(admin) and time.monotonic() < deadline:
+                time.sleep(0.05)
         found.topics.pop(name, None)
         return self._topic_arn(found, name)
 
@@ -261,13 +266,20 @@ def _partitions(admin: AdminClient) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=_SECONDS).topics.items()}
 
 
-def _settings(admin: AdminClient, name: str) -> list[ConfigEntry]:
+def _settings(admin: AdminClient, name: str) -> list[ConfigEntry] | None:
+    """The topic's settings, or None when it has just been deleted."""
     resource = ConfigResource(ResourceType.TOPIC, name)
-    return list(_wait(admin.describe_configs([resource], request_timeout=_SECONDS)[resource]).values())
+    try:
+        return list(_wait(admin.describe_configs([resource], request_timeout=_SECONDS)[resource]).values())
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise
 
 
 def _replace_settings(admin: AdminClient, name: str, wanted: Mapping[str, str]) -> None:
-    own = [each.name for each in _settings(admin, name) if each.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value]
+    known = _settings(admin, name) or []
+    own = [each.name for each in known if each.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value]
     entries = [
         ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
         for key, value in _realised(wanted).items()

@@ -38,9 +38,9 @@ def aws(tmp_path: Path) -> Iterator[emulated.Aws]:
             processes.end(processes.strays(tmp_path))
 
 
-def start_agent(state_dir: Path) -> None:
+def start_agent(state_dir: Path, **variables: str) -> None:
     argv = [sys.executable, "-m", "envs.sandbox.agent", "--state-dir", str(state_dir)]
-    processes.spawn(state_dir, "agent", argv)
+    processes.spawn(state_dir, "agent", argv, env=variables)
 
 
 def make_cluster(aws: emulated.Aws, cidr: str = "10.0") -> str:
@@ -161,6 +161,18 @@ def test_delivery_streams_run_as_deployed_and_end_with_the_agent(aws: emulated.A
     firehose.delete_delivery_stream(DeliveryStreamName="archive")
     wait_for(lambda: processes.find(state_dir, "delivery-archive") is None, state_dir)
     assert processes.alive(state_dir, broker.ROLE)
+
+
+def test_a_broker_that_does_not_start_makes_a_failed_cluster_that_can_be_deleted(aws: emulated.Aws) -> None:
+    processes.stop(aws.state_dir, "agent")
+    start_agent(aws.state_dir, JAVA_TOOL_OPTIONS="-agentlib:missing")
+    msk = aws.client("kafka")
+    arn = make_cluster(aws)
+    wait_for(lambda: state(msk, arn) == "FAILED", aws.state_dir, 60)
+    told = msk.describe_cluster(ClusterArn=arn)["ClusterInfo"]["StateInfo"]["Message"]
+    assert "not installed: Java" in told
+    msk.delete_cluster(ClusterArn=arn)
+    wait_for(lambda: state(msk, arn) == "NotFoundException", aws.state_dir, 60)
 
 
 def test_survivors_are_read_from_the_log_folder(tmp_path: Path) -> None:
