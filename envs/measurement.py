@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -64,8 +65,10 @@ class Measured:
         return self.consumed.consumed / max(took, seconds)
 
 
-def send_and_measure(spec: LoadSpec, folder: Path, measured: Measured) -> None:
+def send_and_measure(spec: LoadSpec, folder: Path, measured: Measured, during: AbstractContextManager[str]) -> None:
     """Starts the consumer, sends the load, and reads the topic to its end. Fills `measured` as far as it gets.
+
+    `during` is entered for the time of the load itself.
 
     Ctrl-C ends the load early and leaves a correct account of what was done.
     """
@@ -88,7 +91,7 @@ def send_and_measure(spec: LoadSpec, folder: Path, measured: Measured) -> None:
             current.detail = "has all partitions"
         with step(f"load, {load.rate:g} messages/s for {spec.seconds:g} s") as current:
             before_load = psutil.cpu_times()
-            measured.load = load.run(_shown(current.update, consume))
+            measured.load = load.run(_shown(current.update, consume), during)
             result = measured.load
             measured.machine = _machine(before_load, next(iter(result.by_producer.values())).priority)
             current.detail = f"{result.acked:,} of {result.attempted:,} acknowledged"

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,10 @@ from services.workers import Worker, WorkerError
 
 _START_DELAY_US: Final = 200_000
 """Between the word to start and the start itself: time for it to reach every process."""
+_WARMUP_FACTOR: Final = 6
+_WARMUP_RATE: Final = 30_000
+"""A warm-up is faster than its load, up to this many messages/s: a broker's machine code comes from use, and that of
+its encryption from much use. At the load's own 5,000 messages/s it took more than 20 s to come."""
 _PREPARE_SECONDS: Final = 60.0
 _GRACE_SECONDS: Final = 15.0
 
@@ -36,10 +41,10 @@ class LoadError(ServiceError):
 class LoadSpec(BaseModel):
     """What to send where. `rate` is messages/s in all; without it every device reports as recorded, times `speed`.
 
-    The first `warmup_seconds` go to `warmup_topic` at the same pace and are in no count of the load. `tick_us`: the
-    messages of one tick leave together. `partitions`: how many the topic has; with a rate, a device's messages are
-    grouped so that a tick touches few of them. `delivery_timeout_s` bounds how long a broker may be away before a
-    message is given up.
+    The first `warmup_seconds` go to `warmup_topic`, at up to six times the pace, and are in no count of the load.
+    `tick_us`: the messages of one tick leave together. `partitions`: how many the topic has; with a rate, a device's
+    messages are grouped so that a tick touches few of them. `delivery_timeout_s` bounds how long a broker may be away
+    before a message is given up.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,6 +107,7 @@ class Load:
         self.rate = spec.rate or self.devices * spec.speed * ROWS_PER_SECOND
         self._directory = directory
         self._parts = min(spec.processes, self.devices)
+        self._warmup_rate = max(self.rate, min(_WARMUP_FACTOR * self.rate, _WARMUP_RATE))
         # A recorded pace is kept as it is: one reading at a time.
         self._readings = readings_at_once(self.rate, spec.tick_us, self.devices, spec.partitions) if spec.rate else 1
         self._producers: dict[str, _Producer] = {}
@@ -125,8 +131,12 @@ class Load:
         """The producing processes: name and process id."""
         return {name: producer.worker.process.pid for name, producer in self._producers.items()}
 
-    def run(self, on_progress: OnProgress = lambda _: None) -> LoadResult:
+    def run(
+        self, on_progress: OnProgress = lambda _: None, during: AbstractContextManager[Any] | None = None
+    ) -> LoadResult:
         """Warms up, sends the load, waits for its acknowledgements and returns the account.
+
+        `during` is entered for the load alone, after the warm-up.
 
         Ctrl-C is like `stop`. Raises `LoadError` when the load could not begin; a process or a broker that dies later
         is part of the result.
@@ -136,9 +146,10 @@ class Load:
             try:
                 self._start_processes()
                 self._listen("ready", _PREPARE_SECONDS + 2 * self.spec.connect_timeout_s, on_progress)
-                if round(self.rate * self.spec.warmup_seconds):
+                if round(self._warmup_rate * self.spec.warmup_seconds):
                     self._begin("warm-up", "warm", self.spec.warmup_seconds, on_progress)
-                self._begin("load", "result", self.spec.seconds, on_progress)
+                with during or nullcontext():
+                    self._begin("load", "result", self.spec.seconds, on_progress)
             except KeyboardInterrupt:
                 self.stop()
                 self._listen("result", _GRACE_SECONDS, on_progress)
@@ -170,7 +181,8 @@ class Load:
                 clock_offset_ns=self.clock.offset_ns,
                 rate=self.rate,
                 total=total,
-                warmup_total=round(self.rate * spec.warmup_seconds),
+                warmup_rate=self._warmup_rate,
+                warmup_total=round(self._warmup_rate * spec.warmup_seconds),
                 devices=self.devices,
                 part=part,
                 parts=self._parts,
@@ -266,7 +278,7 @@ class Load:
                 outcomes[name],
                 producer.schedule.planned,
                 producer.ended or ("stopped" if interrupted else "done"),
-                producer.heard.get("ready", {}).get("priority", ""),
+                producer.heard.get("result", {}).get("priority", ""),
                 producer.heard.get("result", {}),
                 self._started_us + producer.schedule.due_us(max(outcomes[name].attempted - 1, 0)),
             )

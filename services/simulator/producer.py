@@ -66,6 +66,7 @@ class ProducerTask(BaseModel):
     clock_offset_ns: int
     rate: float
     total: int
+    warmup_rate: float
     warmup_total: int
     devices: int
     part: int
@@ -88,6 +89,7 @@ class Phase:
         client: Producer,
         devices: list[tuple[bytes, list[bytes]]],
         topic: str,
+        rate: float,
         total: int,
         states: bytearray | memoryview,
     ) -> None:
@@ -98,7 +100,7 @@ class Phase:
         self._head = contract.head(task.producer)
         self._devices = devices
         self._flush_seconds = task.delivery_timeout_s + 5
-        self.schedule = Schedule(task.rate, total, task.devices, task.tick_us, task.part, task.parts, task.readings)
+        self.schedule = Schedule(rate, total, task.devices, task.tick_us, task.part, task.parts, task.readings)
         self.attempted = 0
         self.acked = 0
         self.rejected = 0
@@ -270,8 +272,6 @@ def main() -> int:
     channel = Channel()
     task = ProducerTask.model_validate(channel.task)
     try:
-        # First of all: threads that the Kafka client starts inherit what this one has.
-        priority = run_on_time()
         devices = [(drive.device.encode(), drive.tails()) for drive in task.source.drives(task.part, task.parts)]
         client, partitions = connect(task, channel)
         # Devices of one partition follow each other, so that a tick's messages leave in few requests.
@@ -280,16 +280,27 @@ def main() -> int:
         channel.say("error", message=str(error))
         return 1
     with Journal(task.journal) as record:
-        warm_up = Phase(task, client, devices, task.warmup_topic, task.warmup_total, bytearray(task.warmup_total))
-        load = Phase(task, client, devices, task.topic, task.total, record.states)
+        warm_up = Phase(
+            task,
+            client,
+            devices,
+            task.warmup_topic,
+            task.warmup_rate,
+            task.warmup_total,
+            bytearray(task.warmup_total),
+        )
+        load = Phase(task, client, devices, task.topic, task.rate, task.total, record.states)
         stop_collecting_garbage()
-        channel.say("ready", priority=priority)
+        channel.say("ready")
         if task.warmup_total and (told := channel.wait_told("warm-up")) is not None:
             warm_up.run(channel, told["start_us"])
             channel.say("warm", **warm_up.result())
+        priority = ""
         if (told := channel.wait_told("load")) is not None:
+            # Not before: a warm-up at real-time priority would keep the broker from compiling what it warms up.
+            priority = run_on_time()
             load.run(channel, told["start_us"])
-        channel.say("result", **load.result())
+        channel.say("result", priority=priority, **load.result())
     return 0
 
 

@@ -98,7 +98,7 @@ def test_a_load_is_measured_whole(kafka: Any, tmp_path: Path, processes: int) ->
         0,
         0,
     )
-    assert result.warmup == sent.warmup_acked == 300
+    assert result.warmup == sent.warmup_acked == 1800
     assert result.drained
     assert result.end_to_end.count == sum(second.count for second in result.per_second) == 600
     assert result.end_to_end.max_us >= max(leg.max_us for leg in result.legs.values())
