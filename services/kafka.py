@@ -180,7 +180,8 @@ def _asking(config: dict[str, Any], group: str) -> Iterator[Consumer]:
 
 def _reached(kind: type[_Client], config: dict[str, Any], timeout_s: float) -> _Client:
     noted: list[KafkaError] = []
-    settings: dict[str, Any] = {**config, "error_cb": noted.append}
+    # What goes wrong is raised from here; librdkafka would print it as well.
+    settings: dict[str, Any] = {**config, "error_cb": noted.append, "log_level": 0}
     deadline = time.monotonic() + timeout_s
     try:
         client = kind(settings)
