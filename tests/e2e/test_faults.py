@@ -80,8 +80,8 @@ def test_an_up_killed_midway_recovers_and_every_later_stage_can_be_interrupted(
     background: Start, name: str, tmp_path: Path
 ) -> None:
     running = background("up", "--name", name)
-    running.wait_for(" 2")
     running.wait_for("creating")
+    time.sleep(4)
     kill(running.process.pid)
     running.process.wait()
     recovered = fleetstream("recover", "--name", name)
