@@ -28,6 +28,8 @@ _WARMUP_FACTOR: Final = 6
 _WARMUP_RATE: Final = 30_000
 """A warm-up is faster than its load, up to this many messages/s: a broker's machine code comes from use, and that of
 its encryption from much use. At the load's own 5,000 messages/s it took more than 20 s to come."""
+_REST_SECONDS: Final = 3.0
+"""After a warm-up: what it gave the broker's compilers to do is done by then."""
 _PREPARE_SECONDS: Final = 60.0
 _GRACE_SECONDS: Final = 15.0
 
@@ -148,6 +150,7 @@ class Load:
                 self._listen("ready", _PREPARE_SECONDS + 2 * self.spec.connect_timeout_s, on_progress)
                 if round(self._warmup_rate * self.spec.warmup_seconds):
                     self._begin("warm-up", "warm", self.spec.warmup_seconds, on_progress)
+                    self._stop.wait(_REST_SECONDS)
                 with during or nullcontext():
                     self._begin("load", "result", self.spec.seconds, on_progress)
             except KeyboardInterrupt:
