@@ -49,7 +49,8 @@ def raised(pid: int, all_but: str) -> Iterator[str]:
     try:
         yield _got(bool(got))
     finally:
-        for thread in got:
+        # All that there are now: a thread that was started meanwhile inherited the priority.
+        for thread in _threads(pid, _NONE) if got else ():
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 

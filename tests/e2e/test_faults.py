@@ -201,5 +201,6 @@ def test_a_sandbox_that_outgrows_a_size_limit_is_told_and_gone(background: Start
     assert running.process.wait(300) == 1
     printed = running.log.read_text()
     assert "problem:" in printed
+    assert "File too large" in printed
     assert "Traceback" not in printed
     assert_nothing_left(name)

@@ -60,7 +60,7 @@ class Ec2Backend(EC2Backend):
         )
         volumes = options.get("block_device_mappings") or template.get("BlockDeviceMappings") or []
         kept = {each["DeviceName"] for each in volumes if _is_false(each.get("Ebs", {}).get("DeleteOnTermination"))}
-        interfaces = options.get("nics") or []
+        interfaces = options.get("nics") or template.get("NetworkInterfaces") or []
         kept |= {int(each.get("DeviceIndex", 0)) for each in interfaces if _is_false(each.get("DeleteOnTermination"))}
         reservation = super().run_instances(*arguments, **options)
         for instance in reservation.instances:
