@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
@@ -21,6 +22,10 @@ from envs.toolchain.installer import Installer
 from envs.toolchain.progress import Report, report_on
 
 __all__ = ["Finding", "Toolchain", "ToolchainError", "cache_dir", "ensure", "environment", "examine", "find"]
+
+_LOOK_S: Final = 0.2
+"""How long the main thread waits at a stretch. A signal that comes just before it starts to wait, or that the system
+gives to another thread, does not wake it: Python answers only when the main thread runs again."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ def _ensure_rest(installer: Installer, java_path: Path) -> Toolchain:
     pool = concurrent.futures.ThreadPoolExecutor(len(tasks))
     try:
         futures = [pool.submit(task) for task in tasks]
-        concurrent.futures.wait(futures)
+        while concurrent.futures.wait(futures, _LOOK_S).not_done:
+            pass
     except BaseException:
         # Before the threads are waited for: what they wait for has to end first.
         installer.stop()

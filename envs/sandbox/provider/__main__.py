@@ -4,7 +4,6 @@ import argparse
 import logging
 import os
 import signal
-import threading
 from pathlib import Path
 
 from envs.sandbox import account
@@ -23,15 +22,15 @@ def main() -> None:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     os.environ.update(account.environment(options.state_dir))
 
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    # Blocked before the first other thread starts, which inherits it: they all leave these signals to `sigwait`.
+    ending = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     server, port = serve(account.load(options.state_dir).account_id)
     scratch = options.port_file.with_suffix(f".{os.getpid()}")
     scratch.write_text(f"{port}\n")
     scratch.replace(options.port_file)
     logging.info("the aws provider answers on 127.0.0.1:%s", port)
-    ended.wait()
+    signal.sigwait(ending)
     server.stop(_GRACE_S).wait()
 
 

@@ -100,7 +100,6 @@ def test_every_row_cites_a_file_of_the_official_provider(type_name: str) -> None
 
 
 @pytest.mark.xdist_group("provider-sdk")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("type_name", sorted(TYPES))
 def test_inputs_and_outputs_are_those_of_the_sdk(type_name: str) -> None:
     kind = TYPES[type_name]
@@ -118,7 +117,6 @@ def test_inputs_and_outputs_are_those_of_the_sdk(type_name: str) -> None:
 
 
 @pytest.mark.xdist_group("provider-sdk")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("type_name", sorted(TYPES))
 def test_nested_inputs_are_those_of_the_sdk(type_name: str) -> None:
     kind = TYPES[type_name]
