@@ -14,6 +14,7 @@ from envs.progress import step
 from envs.summary import REQUIRED_MAX_MS
 from services import accounting, contract
 from services.archive_count import ArchiveCount, ArchiveCounter, DeadLetterCounter
+from services.awake import Kept, awake
 from services.clock import Clock
 from services.connection import ConnectionSpec
 from services.consumer.measure import Consume, ConsumeError, ConsumeResult, ConsumeSpec
@@ -91,9 +92,10 @@ def send_and_measure(spec: LoadSpec, folder: Path, measured: Measured, during: A
             current.detail = "has all partitions"
         with step(f"load, {load.rate:g} messages/s for {spec.seconds:g} s") as current:
             before_load = psutil.cpu_times()
-            measured.load = load.run(_shown(current.update, consume), during)
+            with awake() as kept:
+                measured.load = load.run(_shown(current.update, consume), during)
             result = measured.load
-            measured.machine = _machine(before_load, next(iter(result.by_producer.values())).priority)
+            measured.machine = _machine(before_load, kept, next(iter(result.by_producer.values())).priority)
             current.detail = f"{result.acked:,} of {result.attempted:,} acknowledged"
         with step("consumer: to the end of the topic") as current:
             measured.consumed = consume.finish()
@@ -142,14 +144,14 @@ def topics(outputs: dict[str, Any]) -> tuple[str, str]:
     return outputs["topics"][contract.TELEMETRY_TOPIC], outputs["topics"][contract.CANARY_TOPIC]
 
 
-def _machine(before: Any, priority: str) -> dict[str, str]:
+def _machine(before: Any, kept: Kept, priority: str) -> dict[str, str]:
     now = psutil.cpu_times()
     spent = {name: getattr(now, name) - getattr(before, name) for name in now._fields if not name.startswith("guest")}
     total = sum(spent.values()) or 1.0
     stolen = spent.get("steal", 0.0)
-    used = total - spent["idle"] - spent.get("iowait", 0.0) - stolen
+    used = total - spent["idle"] - spent.get("iowait", 0.0) - stolen - kept.seconds
     return {
-        "processors": str(psutil.cpu_count()),
+        "processors": f"{psutil.cpu_count()}, {kept.words}",
         "producers and consumers": priority,
         "processor time used": f"{used / total:.0%}",
         # What a virtual machine's host gave to others although it was wanted here (proc(5), "steal").
