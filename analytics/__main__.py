@@ -25,6 +25,7 @@ from analytics.output import Output, address
 log = logging.getLogger("analytics")
 
 _SAMPLE = 20
+_STANDARD_INPUT = Path("-")
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -38,7 +39,12 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--run", help="only messages of this run's producers; the window holds the whole run")
     parser.add_argument("--device", help="the device whose signals the report shows (default: most rows)")
     parser.add_argument("--json", type=Path, help="where to write the summary")
-    parser.add_argument("--load", type=Path, help="JSON of the run so far: by_producer, slo, latency, accounting")
+    parser.add_argument(
+        "--load",
+        type=Path,
+        help="JSON of the run so far: by_producer, slo, latency, accounting; - for standard input, read when "
+        "Spark is up",
+    )
     parser.add_argument("--margin", type=float, default=60.0, help="minutes around the window to look for objects in")
     parser.add_argument("--cores", type=int, help="cores of a local session (default: all)")
     parser.add_argument("--allow-broken", action="store_true", help="exit 0 although objects or rows were broken")
@@ -61,7 +67,7 @@ def read_load(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        load = json.loads(path.read_text())
+        load = json.loads(sys.stdin.read() if path == _STANDARD_INPUT else path.read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"--load {path}: {error}") from error
     if not isinstance(load, dict) or not isinstance(load.get("by_producer", {}), dict):
@@ -85,11 +91,14 @@ class Clock:
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
     """Does the analysis and returns the summary. Raises `AnalysisError`."""
-    load = read_load(chosen.load)
+    # A file is judged before Spark takes its seconds to start; whoever writes to standard input has them meanwhile.
+    load = read_load(chosen.load) if chosen.load != _STANDARD_INPUT else None
     clock = Clock()
     with clock.step("session"):
         spark = session.session("fleetstream analysis", chosen.cores)
     try:
+        if load is None:
+            load = read_load(chosen.load)
         with Output(spark, chosen.output) as output:
             summary = _analyze(spark, chosen, load, output, clock)
     finally:

@@ -5,7 +5,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -101,6 +101,7 @@ class _Job:
         self.dead_before = 0
         self.interrupted = False
         self.started = time.monotonic()
+        self.until_the_end = ExitStack()
         self.summary = Summary(environment=environment.name, seed=asked.seed, started=datetime.now(UTC))
 
     def run(self) -> None:
@@ -111,21 +112,22 @@ class _Job:
             ("waiting for the archive", self.archive),
             ("the analysis", self.analyze),
         )
-        for name, stage in stages:
-            try:
-                stage()
-            except KeyboardInterrupt:
-                self.interrupted = True
-                self.summary.problems.append(f"interrupted during {name}")
-                break
-            except (FleetstreamError, ServiceError) as error:
-                self.summary.problems.append(f"{name}: {error}")
-                break
-            except OSError as error:
-                self.summary.problems.append(
-                    f"{name}: cannot write {error.filename or self.folder}: {error.strerror}"
-                )
-                break
+        with self.until_the_end:
+            for name, stage in stages:
+                try:
+                    stage()
+                except KeyboardInterrupt:
+                    self.interrupted = True
+                    self.summary.problems.append(f"interrupted during {name}")
+                    break
+                except (FleetstreamError, ServiceError) as error:
+                    self.summary.problems.append(f"{name}: {error}")
+                    break
+                except OSError as error:
+                    self.summary.problems.append(
+                        f"{name}: cannot write {error.filename or self.folder}: {error.strerror}"
+                    )
+                    break
         self.account()
 
     def bring_up(self) -> None:
@@ -160,11 +162,16 @@ class _Job:
             raise KeyboardInterrupt
 
     def archive(self) -> None:
+        if self.measured.load is None:
+            raise FleetstreamError("nothing was sent: there is nothing to archive")
+        # Early: its session starts while the archive fills.
+        job = analysis.SparkJob(self.outputs, self.run_id, self.measured.load, self.folder)
+        self.spark = self.until_the_end.enter_context(job)
         measurement.wait_for_archive(self.s3, self.outputs, self.run_id, self.dead_before, self.measured)
 
     def analyze(self) -> None:
         with step("analysis (Spark)") as current:
-            found = analysis.analyze(self.outputs, self.run_id, self.measured, self.folder)
+            found = self.spark.result()
             self.summary.analysis = Analysis(
                 rows=found["rows"],
                 devices=found["devices"],

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from archive_builders import START, line, message, object_path, run_lines, write_dead_letters, write_object
@@ -108,10 +110,9 @@ def test_everything_at_once_from_the_command_line(place: Place, spark: SparkSess
         "by_producer": {"run-00": {"attempted": 810, "acked": 807}, "run-01": {"attempted": 400, "acked": 400}},
         "slo": [{"name": "lost messages", "required": 0, "measured": 5, "passed": False}],
     }
-    (place.root / "load.json").write_text(json.dumps(load))
 
     done = subprocess.run(
-        [sys.executable, "-m", "analytics", *place.arguments("--load", str(place.root / "load.json"))],
+        [sys.executable, "-m", "analytics", *place.arguments("--load", "-")], input=json.dumps(load),
         cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
 
@@ -247,6 +248,15 @@ def test_a_load_that_is_no_object_is_wrong_use(place: Place, content: str | None
     if content is not None:
         load.write_text(content)
     assert main(place.arguments("--load", str(load))) == 2
+
+
+def test_a_caller_that_goes_without_a_load_ends_the_job(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    spark = Mock()
+    monkeypatch.setattr("analytics.session.session", lambda *_: spark)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert main(place.arguments("--load", "-")) == 2
+    spark.stop.assert_called_once()
+    assert not place.output.exists()
 
 
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recorded drives are not beside this repository")
