@@ -164,12 +164,12 @@ class Channel:
             return message
         return None
 
-    def wait_told(self, kind: str) -> dict[str, Any] | None:
-        """Waits for the parent's message of this kind; None when it is time to stop instead."""
+    def wait_told(self, *kinds: str) -> dict[str, Any] | None:
+        """Waits for the parent's message of one of these kinds; None when it is time to stop instead."""
         while not self.stopping:
             with contextlib.suppress(queue.Empty):
                 message = self._told.get(timeout=0.1)
-                if message.get("do") == kind:
+                if message.get("do") in kinds:
                     return message
         return None
 

@@ -110,6 +110,7 @@ class Phase:
         self.late_ticks = 0
         self.late_max_us = 0
         self.last_sent_us = 0
+        self.behind_us = 0
         self._late_recent_us = 0
 
     def run(self, channel: Channel, start_us: int) -> None:
@@ -132,7 +133,9 @@ class Phase:
                 report_at += 1_000_000
                 self._report(channel, now - start_us)
         self._flush(channel)
-        self._report(channel, clock.now_us() - start_us)
+        ended_us = clock.now_us()
+        self.behind_us = max(0, ended_us - start_us - schedule.due_us(max(schedule.planned - 1, 0)))
+        self._report(channel, ended_us - start_us)
 
     def _send_due(self, channel: Channel, start_us: int, now: int) -> None:
         """Sends what is due at `now`, a burst at most."""
@@ -233,6 +236,8 @@ class Phase:
             "late_ticks": self.late_ticks,
             "late_max_us": self.late_max_us,
             "last_sent_us": self.last_sent_us,
+            # How long after the last message was due all were decided.
+            "behind_us": self.behind_us,
         }
 
 
@@ -280,26 +285,20 @@ def main() -> int:
         channel.say("error", message=str(error))
         return 1
     with Journal(task.journal) as record:
-        warm_up = Phase(
-            task,
-            client,
-            devices,
-            task.warmup_topic,
-            task.warmup_rate,
-            task.warmup_total,
-            bytearray(task.warmup_total),
-        )
         load = Phase(task, client, devices, task.topic, task.rate, task.total, record.states)
         stop_collecting_garbage()
         channel.say("ready")
-        if task.warmup_total and (told := channel.wait_told("warm-up")) is not None:
+        priority = ""
+        while (told := channel.wait_told("warm-up", "load")) is not None:
+            if told["do"] == "load":
+                # Not before: a warm-up at real-time priority would keep the broker from compiling what it warms up.
+                priority = run_on_time()
+                load.run(channel, told["start_us"])
+                break
+            total, states = task.warmup_total, bytearray(task.warmup_total)
+            warm_up = Phase(task, client, devices, task.warmup_topic, task.warmup_rate, total, states)
             warm_up.run(channel, told["start_us"])
             channel.say("warm", **warm_up.result())
-        priority = ""
-        if (told := channel.wait_told("load")) is not None:
-            # Not before: a warm-up at real-time priority would keep the broker from compiling what it warms up.
-            priority = run_on_time()
-            load.run(channel, told["start_us"])
         channel.say("result", priority=priority, **load.result())
     return 0
 

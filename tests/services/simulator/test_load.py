@@ -74,12 +74,16 @@ def in_log(kafka: Any, partitions: int = 3, topic: str = "telemetry") -> list[tu
     return found
 
 
-def test_a_load_sends_everything_once_in_order_of_each_device_and_accounts_for_it(kafka: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kept_up_us", "rounds"), [(60_000_000, 1), (0, 3)], ids=["keeps up", "never keeps up"])
+def test_a_load_sends_everything_once_in_order_of_each_device_and_accounts_for_it(
+    kafka: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_up_us: int, rounds: int
+) -> None:
+    monkeypatch.setattr("services.simulator.load._KEPT_UP_US", kept_up_us)
     reports: list[LoadProgress] = []
     result = Load(spec(kafka.connection(), warmup_seconds=0.5), tmp_path).run(reports.append)
     check(result)
     assert (result.attempted, result.acked, result.complete, result.interrupted) == (300, 300, True, False)
-    assert (result.warmup_attempted, result.warmup_acked) == (900, 900)
+    assert (result.warmup_attempted, result.warmup_acked) == (900 * rounds, 900 * rounds)
     assert [one.ended for one in result.by_producer.values()] == ["done", "done"]
     assert result.produced_rate <= result.target_rate == 300
     assert reports[-1].acked == 300
@@ -102,7 +106,7 @@ def test_a_load_sends_everything_once_in_order_of_each_device_and_accounts_for_i
     assert {name: len(seen) for name, seen in by_producer.items()} == {"run-00": 180, "run-01": 120}
     assert min(message.due_us for _, message in found) == result.due_first_us
     assert max(message.due_us for _, message in found) == result.due_last_us
-    assert len(in_log(kafka, 1, "canary")) == 900
+    assert len(in_log(kafka, 1, "canary")) == 900 * rounds
 
 
 def test_recordings_are_looped_and_speed_sets_the_pace(kafka: Any, tmp_path: Path) -> None:
