@@ -47,11 +47,10 @@ class LoadError(ServiceError):
 class LoadSpec(BaseModel):
     """What to send where. `rate` is messages/s in all; without it every device reports as recorded, times `speed`.
 
-    Before it `warmup_seconds` go to `warmup_topic`, at up to six times the pace and up to three times, until the broker
-    keeps up; they are in no count of the load.
-    `tick_us`: the messages of one tick leave together. `partitions`: how many the topic has; with a rate, a device's
-    messages are grouped so that a tick touches few of them. `delivery_timeout_s` bounds how long a broker may be away
-    before a message is given up.
+    Before it `warmup_seconds` go to `warmup_topic`, at up to six times the pace and up to three times, until the
+    broker keeps up; they are in no count of the load. `tick_us`: the messages of one tick leave together.
+    `partitions`: how many the topic has; with a rate, a device's messages are grouped so that a tick touches few of
+    them. `delivery_timeout_s` bounds how long a broker may be away before a message is given up.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
