@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-variables_app = typer.Typer(help="Environments as such: the variables that plain tools need.", no_args_is_help=True)
+variables_app = typer.Typer(
+    help="Environments as such: stacks of one's own, the variables that plain tools need.", no_args_is_help=True
+)
 app.add_typer(variables_app, name="env")
 
 EnvironmentName = Annotated[str, typer.Option("--env", help="Which environment, as in envs/Pulumi.<env>.yaml.")]
@@ -104,11 +107,12 @@ def preview(
     emulated: Emulated = False,
     name: SandboxName = None,
     expect_no_changes: ExpectNoChanges = False,
+    json: JsonPath = None,
 ) -> None:
-    """Shows what `up` would change."""
+    """Shows what `up` would change: what would be lost, the guardrails' verdict, and the cost a month."""
     from envs import lifecycle
 
-    lifecycle.preview(_select(env, emulated, name), expect_no_changes)
+    lifecycle.preview(_select(env, emulated, name), expect_no_changes, json)
 
 
 @app.command()
@@ -175,6 +179,47 @@ def env_vars(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False,
     from envs import lifecycle
 
     typer.echo(lifecycle.variables(_select(env, emulated, name)))
+
+
+@variables_app.command("new")
+def env_new(
+    name: Annotated[str, typer.Argument(help="Its name: lower-case letters, digits and hyphens.")],
+    owner: Annotated[str | None, typer.Option(help="Who answers for it; else git's user.email.")] = None,
+    email: Annotated[str | None, typer.Option(help="Who is told of its cost; else the owner.")] = None,
+    days: Annotated[int, typer.Option(help="How many days it is meant to stand.")] = 14,
+    budget: Annotated[int, typer.Option(help="What a month of it may cost, in USD.")] = 700,
+) -> None:
+    """Writes the settings of a stack of your own on AWS: smallest sizes, a free range, a last day, a budget.
+
+    Example: fleetstream env new alice --days 7
+    """
+    from envs import stacks
+
+    path = stacks.new(name, owner, email, days, budget, date.today())
+    console.print(f"{path.relative_to(project.STACK_FILES.parent)} is written. Look through it, commit it, then:")
+    console.print(
+        f"  pulumi stack init {name} --secrets-provider=...   (README.md, A real AWS account)", soft_wrap=True
+    )
+    console.print(f"  fleetstream preview --env {name}")
+    console.print(f"  fleetstream up --env {name}")
+
+
+@variables_app.command("expired")
+def env_expired(
+    emulated: Annotated[bool, typer.Option("--emulated", help="Ask the sandboxes that run, instead of AWS.")] = False,
+    json: JsonPath = None,
+) -> None:
+    """Lists the stacks whose last day is over; exits 1 when there are some. Nothing is taken down."""
+    from envs import lifecycle, stacks
+
+    found, silent = stacks.expired(emulated, date.today())
+    console.print(stacks.table(found) if found else "no stack's time is over")
+    for why in silent:
+        console.print(why, markup=False, soft_wrap=True)
+    if json is not None:
+        lifecycle.write_json(json, {"expired": [stacks.as_json(each) for each in found], "not_asked": silent})
+    if found:
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -40,6 +40,10 @@ class Update:
 
     changes: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the program itself said in passing."""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    """Every step on a resource as the engine tells it (`StepEventMetadata`), with inputs before and after."""
     seconds: float = 0.0
 
     @property
@@ -188,11 +192,15 @@ class _Events:
             urn = diagnostic.get("urn", "").rpartition("::")[2]
             message = diagnostic["message"].strip()
             result.errors.append(f"{urn}: {message}" if urn and not urn.startswith("fleetstream-") else message)
+        if diagnostic and diagnostic.get("severity", "").startswith("info"):
+            result.notes.append(diagnostic["message"].strip())
+        if begun := event.get("resourcePreEvent"):
+            result.steps.append(begun["metadata"])
         if summary := event.get("summaryEvent"):
             result.changes.update(summary.get("resourceChanges") or {})
         if "resOutputsEvent" in event:
             self._done += 1
-        if on_progress and (begun := event.get("resourcePreEvent")):
+        if on_progress and begun:
             metadata = begun["metadata"]
             if doing := _OPERATIONS.get(metadata["op"]):
                 kind, name = metadata["type"].rpartition(":")[2], metadata["urn"].rpartition("::")[2]

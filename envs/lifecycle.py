@@ -9,9 +9,11 @@ from typing import Any
 
 from rich.table import Table
 
+from envs import project
 from envs.engine import EngineError, Update
 from envs.environment import Environment
 from envs.errors import FleetstreamError, UsageError
+from envs.preview import as_json, examine, rendered
 from envs.progress import console, step
 from envs.sandbox import account, processes
 from envs.sandbox.stack import Sandbox, existing
@@ -43,12 +45,17 @@ def start(environment: Environment, aws_port: int | None = None, kafka_port: int
                 sandbox.start(aws_port, kafka_port)
 
 
-def preview(environment: Environment, expect_no_changes: bool = False) -> Update:
-    """Shows what `up` would change."""
+def preview(environment: Environment, expect_no_changes: bool = False, json_path: Path | None = None) -> Update:
+    """Shows what `up` would change: what would be lost, how the guardrails judge it, and what it costs a month."""
     start(environment)
     with step(f"pulumi preview, stack {environment.name}") as current:
         result = environment.engine().update("preview", on_progress=current.update)
         current.detail = result.summary()
+    found = examine(result, project.region(environment.name))
+    for part in rendered(found):
+        console.print(part, soft_wrap=isinstance(part, str))
+    if json_path is not None:
+        write_json(json_path, as_json(found))
     _expect(result, expect_no_changes, "preview")
     return result
 

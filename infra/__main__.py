@@ -5,15 +5,21 @@ from pathlib import Path
 
 import pulumi
 
-from infra import environment, exits, settings, waivers
+from infra import alarms, environment, exits, settings, waivers
 from infra.archive import Archive, ArchiveArgs
+from infra.budget import Budget, BudgetArgs
 from infra.environment import Environment
 from infra.errors import InfraError
+from infra.filesystem import Filesystem, FilesystemArgs
+from infra.fleet import Fleet, FleetArgs
 from infra.functions import Function, FunctionArgs
 from infra.guardrails import Guardrails
+from infra.ingress import Ingress, IngressArgs
+from infra.monitoring import Monitoring, MonitoringArgs
 from infra.network import Network, NetworkArgs
+from infra.nodes import Entrance
 from infra.packaging import package
-from infra.sections import ZONES
+from infra.sections import MANAGEMENT_PORTS, ZONES
 from infra.streaming import Streaming, StreamingArgs
 from services.contract import ARCHIVE_PREFIX, CANARY_TOPIC, DEAD_LETTER_PREFIX, TELEMETRY_TOPIC
 
@@ -26,9 +32,26 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
         "network",
         NetworkArgs(
             region=here.region,
+            account=here.account,
             cidr=chosen.network.cidr,
             zones=chosen.network.zones,
+            nat=chosen.network.nat,
             interface_endpoints=chosen.network.interface_endpoints,
+            log_retention_days=keep.log_retention_days,
+        ),
+        opts=here.options,
+    )
+
+    ingress = Ingress(
+        "ingress",
+        IngressArgs(
+            settings=chosen.ingress,
+            vpc_id=network.vpc_id,
+            vpc_cidr=chosen.network.cidr,
+            public_subnet_ids=network.public_subnet_ids,
+            private_subnet_ids=network.private_subnet_ids,
+            after=[network],
+            protect=keep.protect_data,
         ),
         opts=here.options,
     )
@@ -90,17 +113,102 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
         opts=here.options,
     )
 
+    fleet = Fleet(
+        "fleet",
+        FleetArgs(
+            settings=chosen.fleet,
+            cluster=here.name("fleet"),
+            tags=environment.tags(here.stack, chosen),
+            region=here.region,
+            account=here.account,
+            vpc_id=network.vpc_id,
+            subnet_ids=dict(zip(chosen.network.zones, network.private_subnet_ids, strict=True)),
+            endpoint_group_id=network.endpoint_group_id,
+            s3_prefix_list_id=network.s3_prefix_list_id,
+            client_group_ids=[streaming.client_group_id],
+            entrances=[
+                Entrance(
+                    label="traffic",
+                    group_id=ingress.traffic_group_id,
+                    ports=sorted({each.target_port for each in chosen.ingress.traffic}),
+                ),
+                Entrance(label="management", group_id=ingress.management_group_id, ports=MANAGEMENT_PORTS),
+            ],
+            seed_target_group_arns=ingress.management_target_group_arns,
+            worker_target_group_arns=ingress.traffic_target_group_arns,
+            key_alias=here.name("fleet"),
+            key_deletion_days=keep.key_deletion_days,
+            disposable=keep.disposable,
+            protect=keep.protect_data,
+        ),
+        opts=here.options,
+    )
+
+    filesystem = Filesystem(
+        "filesystem",
+        FilesystemArgs(
+            settings=chosen.filesystem,
+            vpc_id=network.vpc_id,
+            subnet_ids=dict(zip(chosen.network.zones, network.private_subnet_ids, strict=True)),
+            key_alias=here.name("filesystem"),
+            key_deletion_days=keep.key_deletion_days,
+            protect=keep.protect_data,
+        ),
+        opts=here.options,
+    )
+
+    if keep.monthly_budget_usd is not None and keep.budget_email is not None:
+        Budget(
+            "budget",
+            BudgetArgs(monthly_usd=keep.monthly_budget_usd, email=keep.budget_email, environment=here.stack),
+            opts=here.options,
+        )
+
+    watch = chosen.monitoring
+    monitoring = Monitoring(
+        "monitoring",
+        MonitoringArgs(
+            settings=watch,
+            alarms=[
+                *alarms.of_brokers(streaming.cluster_arn.apply(lambda arn: arn.split("/")[1]), watch),
+                *alarms.of_delivery(archive.stream_name, watch),
+                *alarms.of_function(
+                    "archive-gate",
+                    archive_gate.function_name,
+                    archive_gate.dead_letter_arn.apply(lambda arn: arn.rpartition(":")[2]),
+                    watch,
+                ),
+            ],
+            region=here.region,
+            account=here.account,
+            dashboard_name=here.name("overview"),
+            key_alias=here.name("alarms"),
+            key_deletion_days=keep.key_deletion_days,
+        ),
+        opts=here.options,
+    )
+
     return {
         "region": here.region,
         "account": here.account,
         "vpc_id": network.vpc_id,
         "private_subnet_ids": network.private_subnet_ids,
+        "traffic_address": ingress.traffic_dns_name,
+        "management_address": ingress.management_dns_name,
         "kafka_cluster_arn": streaming.cluster_arn,
         "topics": {name: topic.name for name, topic in streaming.topics.items()},
         "archive_bucket": archive.bucket_name,
         "archive_prefix": ARCHIVE_PREFIX,
         "archive_error_prefix": DEAD_LETTER_PREFIX,
         "delivery_stream": archive.stream_name,
+        "seeds": {
+            node: {"address": seed.address, "zone": seed.zone, "group": seed.group_name}
+            for node, seed in fleet.seeds.items()
+        },
+        "worker_group": fleet.worker_group_name,
+        "file_system": filesystem.file_system_id,
+        "alarm_topic": monitoring.topic_arn,
+        "dashboard": monitoring.dashboard_name,
         "functions": {"archive-gate": archive_gate.arn},
     }
 

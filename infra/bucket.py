@@ -16,11 +16,11 @@ _UNFINISHED_DAYS: Final = 7
 
 @dataclass(frozen=True, kw_only=True)
 class DataBucketArgs:
-    """The key for its objects, when they move and go, and whether the bucket may be deleted with objects in it."""
+    """The key for its objects, when they move and go (None: never), and whether they go with the bucket."""
 
     key_arn: pulumi.Input[str]
-    infrequent_access_days: int
-    expiration_days: int
+    infrequent_access_days: int | None = None
+    expiration_days: int | None = None
     disposable: bool
     protect: bool
 
@@ -97,12 +97,16 @@ def _lifecycle(args: DataBucketArgs) -> aws.s3.BucketLifecycleConfigurationRuleA
         id="age",
         status="Enabled",
         filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
-        transitions=[
+        transitions=None
+        if args.infrequent_access_days is None
+        else [
             aws.s3.BucketLifecycleConfigurationRuleTransitionArgs(
                 days=args.infrequent_access_days, storage_class="STANDARD_IA"
             )
         ],
-        expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=args.expiration_days),
+        expiration=None
+        if args.expiration_days is None
+        else aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=args.expiration_days),
         noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
             noncurrent_days=_OVERWRITTEN_DAYS
         ),

@@ -1,9 +1,11 @@
 """Checks of a resource's properties: pure functions from what is known of them to what is wrong with them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from infra.sections import NEVER_OPEN
 
 Properties = Mapping[str, Any]
 
@@ -28,6 +30,8 @@ class Finding:
 
 
 Check = Callable[[Properties], Iterator[Finding]]
+EntranceCheck = Callable[[Properties, Collection[int]], Iterator[Finding]]
+"""A check of a security group rule that is also told at which ports the world may reach the rule's group."""
 
 
 def at(properties: Any, path: str) -> Any:
@@ -93,19 +97,38 @@ def statements(properties: Properties, path: str = "policy") -> Iterator[tuple[i
 
 
 _WORLD: Final = ("0.0.0.0/0", "::/0")
+_WIDEST: Final = 8
+_NAME_THEM: Final = "name the security group, prefix list or range that may come in"
+
+
+def closed_entrance(properties: Properties, public_ports: Collection[int]) -> Iterator[Finding]:
+    """No way in for the whole world by a rule of its own, but to a public port: one, over TCP and IPv4.
+
+    Public are the ports on which the load balancer that wears the rule's group faces the internet, and nothing that
+    machines are administered by.
+    """
+    ports = {properties.get("fromPort"), properties.get("toPort")}
+    public = properties.get("ipProtocol") == "tcp" and len(ports) == 1 and ports <= set(public_ports) - {*NEVER_OPEN}
+    for path in ("cidrIpv4", "cidrIpv6"):
+        if properties.get(path) in _WORLD and not (public and path == "cidrIpv4"):
+            yield Finding(path, f"lets the whole world in ({properties[path]})", _NAME_THEM)
+
+
+def closed_list(properties: Properties) -> Iterator[Finding]:
+    """A list of addresses for rules names networks, not the world or a large part of it."""
+    for number, entry in enumerate(_listed(properties.get("entries"))):
+        block = at(entry, "cidr")
+        if isinstance(block, str) and int(block.rpartition("/")[2] or 0) < _WIDEST:
+            yield Finding(f"entries[{number}].cidr", f"names too much of the world ({block})", _NAME_THEM)
 
 
 def closed_group(properties: Properties) -> Iterator[Finding]:
-    """No way in for the whole world: in a group with its rules inside, or in a rule of its own."""
-    remedy = "name the security group, prefix list or range that may come in"
-    for path in ("cidrIpv4", "cidrIpv6"):
-        if properties.get(path) in _WORLD:
-            yield Finding(path, f"lets the whole world in ({properties[path]})", remedy)
+    """No way in for the whole world, in a group with its rules inside."""
     for number, rule in enumerate(_listed(properties.get("ingress"))):
         for key in ("cidrBlocks", "ipv6CidrBlocks"):
             for block in _listed(at(rule, key)):
                 if block in _WORLD:
-                    yield Finding(f"ingress[{number}].{key}", f"lets the whole world in ({block})", remedy)
+                    yield Finding(f"ingress[{number}].{key}", f"lets the whole world in ({block})", _NAME_THEM)
 
 
 def closed_rule(properties: Properties) -> Iterator[Finding]:
@@ -133,10 +156,16 @@ ACTIONS_WITHOUT_ARN: Final = frozenset(
         "ec2:DescribeNetworkInterfaces",
         "ec2:DescribeSecurityGroups",
         "ec2:DescribeSubnets",
+        "ec2:DescribeTags",
+        "ec2:DescribeVolumes",
         "ec2:DescribeVpcs",
         "kafka:ListClusters",
         "kafka:ListClustersV2",
         "logs:DescribeLogGroups",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
         "xray:PutTelemetryRecords",
         "xray:PutTraceSegments",
     }
@@ -184,8 +213,31 @@ def bucket_encrypted(properties: Properties) -> Iterator[Finding]:
             yield Finding(f"rules[{number}].{finding.property}", finding.fault, finding.remedy)
 
 
+def template_disks_encrypted(properties: Properties) -> Iterator[Finding]:
+    """Every disk of a launch template is encrypted with a key of ours, the image's root disk among them."""
+    disks = properties.get("blockDeviceMappings")
+    if disks is UNKNOWN:
+        return
+    if not _listed(disks):
+        yield Finding("blockDeviceMappings", "leaves the root disk as it is in the image", "name it, encrypted")
+    for number, disk in enumerate(_listed(disks)):
+        for path, good, fault, remedy in (
+            ("ebs.encrypted", lambda it: it in ("true", True), "stores data in the clear", 'set it to "true"'),
+            ("ebs.kmsKeyId", bool, "has no key of ours", "give it the ARN of a KMS key"),
+        ):
+            for finding in must_be(path, good, fault, remedy)(disk):
+                yield Finding(f"blockDeviceMappings[{number}].{finding.property}", finding.fault, finding.remedy)
+
+
 def queue_encrypted(properties: Properties) -> Iterator[Finding]:
     """A queue stores messages encrypted, with SQS's key or one of ours."""
     managed, key = properties.get("sqsManagedSseEnabled"), properties.get("kmsMasterKeyId")
     if managed is not True and not key and managed is not UNKNOWN:
         yield Finding("sqsManagedSseEnabled", "stores messages in the clear", "set it, or kmsMasterKeyId")
+
+
+def topic_encrypted(properties: Properties) -> Iterator[Finding]:
+    """A topic has a key of ours: CloudWatch cannot publish to one with the key that AWS manages."""
+    key = properties.get("kmsMasterKeyId")
+    if key is not UNKNOWN and (not key or "alias/aws/" in key):
+        yield Finding("kmsMasterKeyId", f"is no key of ours (it is {_shown(key)})", "give it the ARN of a KMS key")

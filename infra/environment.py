@@ -33,7 +33,9 @@ class Environment:
 
 def tags(stack: str, settings: Settings) -> dict[str, str]:
     """On every resource that takes tags, through the provider."""
-    return {"project": PROJECT, "environment": stack, "owner": settings.owner, "managed-by": "pulumi"}
+    last_day = settings.operations.expires
+    expires = {} if last_day is None else {"expires": last_day.isoformat()}
+    return {"project": PROJECT, "environment": stack, "owner": settings.owner, "managed-by": "pulumi", **expires}
 
 
 def enter(settings: Settings, region: str) -> Environment:

@@ -8,17 +8,19 @@ How it works with Pulumi's engine:
 * What a preview cannot know yet is judged by the same transform when the deployment has got there: the resource is
   then given a hook that fails its creation, so that it is never made (Pulumi documentation, "Resource hooks").
 * What must stand beside a resource (a bucket's policy, say) is judged when the program has declared everything.
+* What a rule may open to the world depends on the load balancer around it (`infra.entrances`). Pulumi runs transforms
+  after the program's body, so that the balancer is known by then; one that is not known opens nothing.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import pulumi
 
-from infra import rules
+from infra import entrances, rules
 from infra.checks import UNKNOWN, Finding
 from infra.errors import InfraError
 from infra.waivers import Waiver
@@ -34,7 +36,7 @@ class Guardrails:
     def __init__(self, waivers: Sequence[Waiver], today: date) -> None:
         self._waivers = waivers
         self._today = today
-        self._declared: list[tuple[str, str, pulumi.Resource, Mapping[str, Any]]] = []
+        self._declared: list[entrances.Declared] = []
         self._judged: Counter[tuple[str, str]] = Counter()
         self._violations: dict[tuple[str, str], list[str]] = {}
         self._closed = False
@@ -60,17 +62,28 @@ class Guardrails:
         # The program does not end before its outputs are known; this one is the verdict.
         pulumi.Output.from_input(self._verdict())
 
-    def judge(self, type_: str, name: str, properties: Mapping[str, Any]) -> list[str]:
+    def judge(
+        self, type_: str, name: str, properties: Mapping[str, Any], public_ports: Collection[int] = ()
+    ) -> list[str]:
         """Reports every rule that a resource breaks and that is not waived; returns what it reported."""
         return [
             text
-            for rule, finding in rules.judge(type_, properties)
+            for rule, finding in rules.judge(type_, properties, public_ports)
             if (text := self._report(rule, type_, name, finding)) is not None
         ]
 
+    def public_ports(self, type_: str, name: str) -> frozenset[int]:
+        """The ports that a security group rule may open to the world; of two with one name, those that both may."""
+        found = [
+            entrances.public_ports(properties, self._declared)
+            for declared_type, declared_name, _, properties in self._declared
+            if (declared_type, declared_name) == (type_, name) and type_ == rules.INGRESS_RULE
+        ]
+        return frozenset.intersection(*found) if found else frozenset()
+
     async def _transform(self, args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
         properties = await plain(args.props)
-        found = self.judge(args.type_, args.name, properties)
+        found = self.judge(args.type_, args.name, properties, self.public_ports(args.type_, args.name))
         self._judged[args.type_, args.name] += 1
         self._settle()
         if not found or pulumi.runtime.is_dry_run():
@@ -99,6 +112,8 @@ class Guardrails:
                 f"{count} guardrail violation{'s'[: count > 1]}, listed above: correct them, or add a waiver with a "
                 "reason and a last day to infra/waivers.yaml"
             )
+        # Read by the preview of envs/, and by whoever watches; not worth a line in every log.
+        pulumi.log.info(f"guardrails: all {len(rules.NAMES)} rules kept", ephemeral=True)
 
     async def _judge_companions(self) -> None:
         for rule in rules.RULES:
@@ -107,7 +122,7 @@ class Guardrails:
             guarded: set[pulumi.Resource] = set()
             for type_, _, _, properties in self._declared:
                 if type_ == rule.companion:
-                    link = _property(properties, rule.companion_property)
+                    link = entrances.given(properties, rule.companion_property)
                     guarded |= await link.resources() if isinstance(link, pulumi.Output) else set()
             for type_, name, resource, _ in self._declared:
                 if type_ == rule.needs and resource not in guarded:
@@ -138,9 +153,3 @@ async def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [await plain(item) for item in value]
     return value
-
-
-def _property(properties: Mapping[str, Any], name: str) -> Any:
-    """A property by its name in schemas; a program in Python declares it in snake case."""
-    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
-    return properties.get(snake, properties.get(name))

@@ -14,10 +14,12 @@ class DataKeyArgs:
     alias: str
     deletion_days: int
     protect: bool
+    policy: pulumi.Input[str] | None = None
+    """The key's own policy; left out, it is KMS's default."""
 
 
 class DataKey(pulumi.ComponentResource):
-    """A symmetric KMS key that rotates every year. Its policy is KMS's default: IAM decides who uses it."""
+    """A symmetric KMS key that rotates every year. Unless it has a policy, IAM alone decides who uses it."""
 
     arn: pulumi.Output[str]
 
@@ -28,6 +30,7 @@ class DataKey(pulumi.ComponentResource):
             description=args.description,
             enable_key_rotation=True,
             deletion_window_in_days=args.deletion_days,
+            policy=args.policy,
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
         )
         aws.kms.Alias(

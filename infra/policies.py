@@ -44,7 +44,7 @@ def trust(service: str) -> pulumi.Output[str]:
 
 
 def tls_only(service: str, resources: Sequence[pulumi.Input[str]]) -> Statement:
-    """Refuses every call to a bucket ("s3") or queue ("sqs") that does not come over TLS."""
+    """Refuses every call to a bucket ("s3"), queue ("sqs") or file system ("elasticfilesystem") without TLS."""
     return Statement(
         sid="TlsOnly",
         effect="Deny",

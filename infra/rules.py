@@ -1,6 +1,6 @@
 """The security rules: which check each kind of resource must pass, and what must stand beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +9,7 @@ from infra import checks
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A rule on properties (`check`), on what must stand beside a resource (`companion`), or on both.
+    """A rule on properties (`check`, `entrance`), on what must stand beside a resource (`companion`), or on both.
 
     A companion is another resource that refers to this one by the property `companion_property`.
     """
@@ -17,6 +17,7 @@ class Rule:
     name: str
     types: tuple[str, ...]
     check: checks.Check | None = None
+    entrance: checks.EntranceCheck | None = None
     needs: str | None = None
     """Type of the resources that need the companion."""
     companion: str | None = None
@@ -32,6 +33,7 @@ _QUEUE: Final = "aws:sqs/queue:Queue"
 _QUEUE_POLICY: Final = "aws:sqs/queuePolicy:QueuePolicy"
 _CLUSTER: Final = "aws:msk/cluster:Cluster"
 _FUNCTION: Final = "aws:lambda/function:Function"
+_TEMPLATE: Final = "aws:ec2/launchTemplate:LaunchTemplate"
 _INVOKE_CONFIG: Final = "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig"
 _IDENTITY_POLICIES: Final = (
     "aws:iam/rolePolicy:RolePolicy",
@@ -39,7 +41,20 @@ _IDENTITY_POLICIES: Final = (
     "aws:iam/userPolicy:UserPolicy",
     "aws:iam/groupPolicy:GroupPolicy",
 )
-_RESOURCE_POLICIES: Final = (_BUCKET_POLICY, _QUEUE_POLICY, "aws:msk/clusterPolicy:ClusterPolicy")
+_FILE_SYSTEM: Final = "aws:efs/fileSystem:FileSystem"
+_FILE_SYSTEM_POLICY: Final = "aws:efs/fileSystemPolicy:FileSystemPolicy"
+_TOPIC: Final = "aws:sns/topic:Topic"
+_TOPIC_POLICY: Final = "aws:sns/topicPolicy:TopicPolicy"
+_RESOURCE_POLICIES: Final = (
+    _BUCKET_POLICY,
+    _QUEUE_POLICY,
+    _FILE_SYSTEM_POLICY,
+    _TOPIC_POLICY,
+    "aws:msk/clusterPolicy:ClusterPolicy",
+)
+INGRESS_RULE: Final = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+_VPC: Final = "aws:ec2/vpc:Vpc"
+_FLOW_LOG: Final = "aws:ec2/flowLog:FlowLog"
 
 RULES: Final = (
     Rule(
@@ -90,11 +105,31 @@ RULES: Final = (
         types=(
             "aws:ec2/securityGroup:SecurityGroup",
             "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
-            "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
         ),
         check=checks.closed_group,
     ),
+    Rule(name="network-closed", types=(INGRESS_RULE,), entrance=checks.closed_entrance),
+    Rule(name="network-closed", types=("aws:ec2/managedPrefixList:ManagedPrefixList",), check=checks.closed_list),
     Rule(name="network-closed", types=("aws:ec2/securityGroupRule:SecurityGroupRule",), check=checks.closed_rule),
+    Rule(
+        name="subnet-not-public",
+        types=("aws:ec2/subnet:Subnet",),
+        check=checks.must_be(
+            "mapPublicIpOnLaunch",
+            lambda it: not it,
+            "gives whatever starts there a public address",
+            "set it to false",
+        ),
+    ),
+    Rule(
+        name="vpc-flow-logs",
+        types=(_FLOW_LOG,),
+        check=checks.must_be("trafficType", lambda it: it == "ALL", "does not see all traffic", 'set it to "ALL"'),
+        needs=_VPC,
+        companion=_FLOW_LOG,
+        companion_property="vpcId",
+        remedy="add a FlowLog of the whole VPC",
+    ),
     Rule(
         name="msk-tls",
         types=(_CLUSTER,),
@@ -134,6 +169,33 @@ RULES: Final = (
         ),
     ),
     Rule(
+        name="efs-encrypted",
+        types=(_FILE_SYSTEM,),
+        check=checks.each(
+            checks.must_be("encrypted", checks.is_true, "stores files in the clear", "set it to true"),
+            checks.must_be("kmsKeyId", bool, "has no key of ours", "give it the ARN of a KMS key"),
+        ),
+    ),
+    Rule(
+        name="efs-tls-only",
+        types=(_FILE_SYSTEM_POLICY,),
+        check=checks.tls_only,
+        needs=_FILE_SYSTEM,
+        companion=_FILE_SYSTEM_POLICY,
+        companion_property="fileSystemId",
+        remedy="add a FileSystemPolicy that denies clients without TLS",
+    ),
+    Rule(name="sns-encrypted", types=(_TOPIC,), check=checks.topic_encrypted),
+    Rule(
+        name="sns-tls-only",
+        types=(_TOPIC_POLICY,),
+        check=checks.tls_only,
+        needs=_TOPIC,
+        companion=_TOPIC_POLICY,
+        companion_property="arn",
+        remedy="add a TopicPolicy that denies calls without TLS",
+    ),
+    Rule(
         name="logs-retention",
         types=("aws:cloudwatch/logGroup:LogGroup",),
         check=checks.must_be("retentionInDays", bool, "keeps logs for ever", "set the days from the settings"),
@@ -163,13 +225,44 @@ RULES: Final = (
         companion_property="functionName",
         remedy="add a FunctionEventInvokeConfig with an on-failure queue",
     ),
+    Rule(
+        name="ec2-imdsv2",
+        types=(_TEMPLATE,),
+        check=checks.each(
+            checks.must_be(
+                "metadataOptions.httpTokens",
+                lambda it: it == "required",
+                "gives the role's credentials to whoever can make the machine send a request (IMDSv1)",
+                'set it to "required"',
+            ),
+            checks.must_be(
+                "metadataOptions.httpPutResponseHopLimit",
+                lambda it: it == 1,
+                "lets tokens travel beyond the machine",
+                "set it to 1",
+            ),
+        ),
+    ),
+    Rule(name="ebs-encrypted", types=(_TEMPLATE,), check=checks.template_disks_encrypted),
+    Rule(
+        name="ebs-encrypted",
+        types=("aws:ebs/volume:Volume",),
+        check=checks.each(
+            checks.must_be("encrypted", checks.is_true, "stores data in the clear", "set it to true"),
+            checks.must_be("kmsKeyId", bool, "has no key of ours", "give it the ARN of a KMS key"),
+        ),
+    ),
 )
 NAMES: Final = frozenset(rule.name for rule in RULES)
 
 
-def judge(type_: str, properties: checks.Properties) -> Iterator[tuple[str, checks.Finding]]:
-    """Every rule that a resource's properties break, as far as they are known."""
+def judge(
+    type_: str, properties: checks.Properties, public_ports: Collection[int] = ()
+) -> Iterator[tuple[str, checks.Finding]]:
+    """Every rule that a resource's properties break, as far as they are known; the world may come to public ports."""
     for rule in RULES:
-        if rule.check is not None and type_ in rule.types:
-            for finding in rule.check(properties):
+        if type_ in rule.types:
+            for finding in rule.check(properties) if rule.check else ():
+                yield rule.name, finding
+            for finding in rule.entrance(properties, public_ports) if rule.entrance else ():
                 yield rule.name, finding

@@ -1,8 +1,10 @@
 """The sections of an environment's settings: their keys, their ranges, and why a value is refused."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
-from typing import Final, Literal, TypeVar
+from datetime import date
+from typing import Final, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -39,6 +41,40 @@ LOG_RETENTION_DAYS: Final = (
 )
 """What CloudWatch Logs accepts (API Reference, PutRetentionPolicy). "Never" is not among them on purpose."""
 
+FILE_AGES: Final = (1, 7, 14, 30, 60, 90, 180, 270, 365)
+"""Days after which EFS moves files that nobody reads (API Reference, LifecyclePolicy)."""
+
+Nat = Literal["none", "one", "per_zone"]
+"""NAT gateways: what private subnets reach the internet through."""
+
+InterfaceEndpoint = Literal[
+    "kafka",
+    "sts",
+    "ssm",
+    "ssmmessages",
+    "ec2messages",
+    "secretsmanager",
+    "logs",
+    "monitoring",
+    "lambda",
+    "sqs",
+    "autoscaling",
+    "ec2",
+    "kms",
+]
+"""AWS APIs that the platform calls (AWS PrivateLink Guide, "AWS services that integrate with AWS PrivateLink")."""
+
+MANAGEMENT_PORTS: Final = (19000, 19080)
+"""Service Fabric's client connections and HTTP gateway (standalone cluster configuration, nodeTypes)."""
+
+NEVER_OPEN: Final = (22, 135, 139, 445, 3389, 5985, 5986, *MANAGEMENT_PORTS)
+"""SSH, RPC, SMB, RDP, WinRM and Service Fabric: no load balancer offers them to the world."""
+
+LISTENERS: Final = 50
+RULES_PER_GROUP: Final = 60
+"""Quotas of Elastic Load Balancing ("Quotas for your Network Load Balancers") and of security groups ("Amazon VPC
+quotas"), in which a rule with a prefix list counts as many times as the list may have entries."""
+
 _PRIVATE: Final = tuple(ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
 
@@ -67,8 +103,15 @@ class Network(Section):
     zones: tuple[str, ...] = Field(
         description="three to six availability zones by name, such as eu-central-1a; add new ones at the end"
     )
-    interface_endpoints: tuple[Literal["kafka", "sts"], ...] = Field(
-        default=("kafka", "sts"), description="AWS APIs that private subnets reach without the internet: kafka, sts"
+    nat: Nat = Field(
+        default="one",
+        description="how private subnets reach the internet: none, one gateway for all, or per_zone, which survives "
+        "the loss of a zone",
+    )
+    interface_endpoints: tuple[InterfaceEndpoint, ...] = Field(
+        default=("kafka", "sts"),
+        description="AWS APIs that private subnets reach without the internet, each for a price a zone and hour: "
+        f"{', '.join(get_args(InterfaceEndpoint))}",
     )
 
     @field_validator("cidr")
@@ -97,6 +140,13 @@ class Network(Section):
             raise wrong(f"{', '.join(sorted(repeated))} is named twice: name each zone once")
         if region and (foreign := [zone for zone in value if not zone.startswith(region)]):
             raise wrong(f"{', '.join(foreign)} is not in aws:region {region}: name zones of that region")
+        return value
+
+    @field_validator("interface_endpoints")
+    @classmethod
+    def _interface_endpoints(cls, value: tuple[InterfaceEndpoint, ...]) -> tuple[InterfaceEndpoint, ...]:
+        if repeated := {service for service in value if value.count(service) > 1}:
+            raise wrong(f"{', '.join(sorted(repeated))} is named twice: name each API once")
         return value
 
 
@@ -199,6 +249,187 @@ class Functions(Section):
         return value
 
 
+class Filesystem(Section):
+    """The shared file system (EFS)."""
+
+    infrequent_access_days: int | None = Field(
+        default=30, description="days unread until files move to cheaper storage, one of EFS's steps; null: never"
+    )
+    archive_days: int | None = Field(
+        default=90, description="days unread until they move to the cheapest, one of EFS's steps; null: never"
+    )
+    backup: bool = Field(default=False, description="true: AWS Backup copies all files every day")
+
+    @field_validator("infrequent_access_days", "archive_days")
+    @classmethod
+    def _step(cls, value: int | None) -> int | None:
+        return value if value is None else one_of(value, FILE_AGES)
+
+    @field_validator("archive_days")
+    @classmethod
+    def _archive_days(cls, value: int | None, info: ValidationInfo) -> int | None:
+        moved = info.data.get("infrequent_access_days")
+        if value is not None and moved is not None and value <= moved:
+            raise wrong(f"{value} days are over before files move to cheaper storage after {moved}: raise it")
+        return value
+
+
+class TrafficPort(Section):
+    """One port that the services are reached at."""
+
+    port: int = Field(ge=1, le=65535, description="where the world connects, 1 to 65535")
+    target_port: int = Field(ge=1, le=65535, description="where the nodes listen, 1 to 65535")
+
+    @field_validator("port")
+    @classmethod
+    def _port(cls, value: int) -> int:
+        if value in NEVER_OPEN:
+            raise wrong(f"{value} is for administration and never open to the world: use another port")
+        return value
+
+
+class ManagementClient(Section):
+    """Who may reach the cluster's management ports."""
+
+    cidr: str = Field(description="a private IPv4 range, such as 10.20.0.0/16")
+    description: str = Field(min_length=1, max_length=255, description="who that is")
+
+    @field_validator("cidr")
+    @classmethod
+    def _cidr(cls, value: str) -> str:
+        try:
+            block = ipaddress.IPv4Network(value)
+        except ValueError as error:
+            raise wrong(f"{value!r} is no IPv4 range ({error}): write one such as 10.20.0.0/16") from error
+        if block.prefixlen < 8:
+            raise wrong(f"{value} is wider than a /8: name the networks that need it")
+        if not any(block.subnet_of(private) for private in _PRIVATE):
+            raise wrong(f"{value} is not private: choose it within {', '.join(map(str, _PRIVATE))}")
+        return value
+
+
+class Ingress(Section):
+    """The load balancers: one for traffic, one for management."""
+
+    traffic: tuple[TrafficPort, ...] = Field(
+        default=(TrafficPort(port=443, target_port=8443),),
+        description="ports of the services, such as {port: 443, target_port: 8443}",
+    )
+    management_clients_max: int = Field(
+        default=10,
+        ge=1,
+        le=RULES_PER_GROUP // len(MANAGEMENT_PORTS),
+        description="entries set aside for management_clients, 1 to 30",
+    )
+    management_clients: tuple[ManagementClient, ...] = Field(
+        default=(), description="who may reach the management ports, such as {cidr: 10.20.0.0/16, description: us}"
+    )
+    cross_zone: bool = Field(
+        default=False, description="true: nodes of all zones share the load evenly, at the price of traffic between"
+    )
+
+    @field_validator("traffic")
+    @classmethod
+    def _traffic(cls, value: tuple[TrafficPort, ...]) -> tuple[TrafficPort, ...]:
+        ports = [each.port for each in value]
+        if not 1 <= len(ports) <= LISTENERS:
+            raise wrong(f"{len(ports)} ports: a network load balancer has 1 to {LISTENERS} listeners")
+        if repeated := {port for port in ports if ports.count(port) > 1}:
+            raise wrong(f"{', '.join(map(str, sorted(repeated)))} is named twice: name each port once")
+        return value
+
+    @field_validator("management_clients")
+    @classmethod
+    def _management_clients(
+        cls, value: tuple[ManagementClient, ...], info: ValidationInfo
+    ) -> tuple[ManagementClient, ...]:
+        ranges = [each.cidr for each in value]
+        if repeated := {cidr for cidr in ranges if ranges.count(cidr) > 1}:
+            raise wrong(f"{', '.join(sorted(repeated))} is named twice: name each range once")
+        most = info.data.get("management_clients_max")
+        if most is not None and len(value) > most:
+            raise wrong(f"{len(value)} ranges do not fit into {most}: raise management_clients_max")
+        return value
+
+
+class Monitoring(Section):
+    """Alarms: whom they tell, and from which values on."""
+
+    alarm_emails: tuple[str, ...] = Field(
+        default=(), description="addresses that alarms are sent to; each confirms by mail before it gets any"
+    )
+    disk_percent: int = Field(default=80, ge=1, le=99, description="how full a broker's disk may be, 1 to 99 %")
+    cpu_percent: int = Field(default=60, ge=1, le=99, description="how busy a broker may be, 1 to 99 %")
+    under_replicated_minutes: int = Field(
+        default=15, ge=1, le=180, description="how long replicas may lag, such as in a restart, 1 to 180 minutes"
+    )
+    freshness_seconds: int = Field(
+        default=1200, ge=60, le=86400, description="how late the archive may be, 60 to 86400 s"
+    )
+    lag_messages: int = Field(
+        default=5_000_000, ge=1, description="how many messages the archive may be behind the topic, 1 or more"
+    )
+    function_errors: int = Field(
+        default=5, ge=0, description="failed calls of a function in a minute that are no alarm, 0 or more"
+    )
+
+    @field_validator("alarm_emails")
+    @classmethod
+    def _alarm_emails(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if odd := [address for address in value if not re.fullmatch(r"[^@\s:]+@[^@\s:]+\.[^@\s:]+", address)]:
+            raise wrong(f"{', '.join(odd)} is no mail address: write one such as team@example.com")
+        if repeated := {address for address in value if value.count(address) > 1}:
+            raise wrong(f"{', '.join(sorted(repeated))} is named twice: name each address once")
+        return value
+
+
+class Fleet(Section):
+    """The machines of the Service Fabric cluster."""
+
+    seeds: int = Field(default=5, ge=3, le=9, description="seed nodes: 3, 5, 7 or 9; production has at least 5")
+    seed_instance_type: str = Field(default="m6i.large", description="size of a seed, x86-64, such as m6i.large")
+    worker_instance_type: str = Field(default="m6i.xlarge", description="size of a worker, such as m6i.xlarge")
+    workers_max: int = Field(default=10, ge=1, le=500, description="workers at most, 1 to 500")
+    root_gb: int = Field(default=80, ge=50, le=1024, description="system disk of each machine in GiB, 50 to 1024")
+    seed_data_gb: int = Field(
+        default=100, ge=10, le=16384, description="data disk of each seed in GiB, 10 to 16384; it outlives machines"
+    )
+    worker_data_gb: int = Field(
+        default=100, ge=10, le=16384, description="data disk of each worker in GiB, 10 to 16384; it goes with it"
+    )
+    certificate_secret_arn: str | None = Field(
+        default=None, description="the secret with the cluster's certificate (PFX, binary); null: not yet"
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise wrong(
+                f"{value} seeds survive the loss of no more than {value - 1} would, as a majority must be left: use "
+                "an odd number"
+            )
+        return value
+
+    @field_validator("seed_instance_type", "worker_instance_type")
+    @classmethod
+    def _instance_type(cls, value: str) -> str:
+        found = re.fullmatch(r"([a-z]+\d+)([a-z-]*[a-z0-9]*)\.[a-z0-9-]+", value)
+        if found is None:
+            raise wrong(f"{value!r} is no instance type: write one such as m6i.large")
+        if found[2].startswith("g") or value.startswith("a1."):
+            raise wrong(f"{value} has an ARM processor, on which Windows does not run: use one such as m6i.large")
+        return value
+
+    @field_validator("certificate_secret_arn")
+    @classmethod
+    def _certificate_secret_arn(cls, value: str | None) -> str | None:
+        form = r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+"
+        if value is not None and not re.fullmatch(form, value):
+            raise wrong(f"{value!r} is no secret's ARN: copy it from Secrets Manager")
+        return value
+
+
 class Operations(Section):
     """How long things are kept, and how they are guarded against being lost."""
 
@@ -210,6 +441,28 @@ class Operations(Section):
     protect_data: bool = Field(
         default=False, description="true: Pulumi refuses to delete the cluster, the archive and keys"
     )
+    expires: date | None = Field(
+        default=None, description="the last day it is meant to stand, such as 2026-12-31; becomes a tag"
+    )
+    budget_email: str | None = Field(default=None, description="who is written to when the budget runs out")
+    monthly_budget_usd: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="what a month may cost in USD; null: no budget"
+    )
+
+    @field_validator("budget_email")
+    @classmethod
+    def _budget_email(cls, value: str | None) -> str | None:
+        # AWS Budgets API Reference, Subscriber: an address has an @ and at most 50 characters.
+        if value is not None and not (re.fullmatch(r"[^\s@]+@[^\s@]+", value) and len(value) <= 50):
+            raise wrong(f"{value!r} is no e-mail address of up to 50 characters: write one such as a@example.com")
+        return value
+
+    @field_validator("monthly_budget_usd")
+    @classmethod
+    def _monthly_budget_usd(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("budget_email", "") is None:
+            raise wrong("nobody would hear of it: name somebody in budget_email")
+        return value
 
     @field_validator("log_retention_days")
     @classmethod

@@ -9,7 +9,19 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from infra.errors import InfraError
-from infra.sections import Archive, Functions, Network, Operations, Section, Streaming, wrong
+from infra.sections import (
+    Archive,
+    Filesystem,
+    Fleet,
+    Functions,
+    Ingress,
+    Monitoring,
+    Network,
+    Operations,
+    Section,
+    Streaming,
+    wrong,
+)
 
 NAMESPACE: Final = "fleetstream"
 KEY: Final = f"{NAMESPACE}:settings"
@@ -36,6 +48,10 @@ class Settings(Section):
     streaming: Streaming = Field(default_factory=lambda: Streaming(), description="the Kafka cluster")
     archive: Archive = Field(default_factory=lambda: Archive(), description="the archive of all telemetry")
     functions: Functions = Field(default_factory=lambda: Functions(), description="the functions around the stream")
+    filesystem: Filesystem = Field(default_factory=lambda: Filesystem(), description="the shared file system")
+    ingress: Ingress = Field(default_factory=lambda: Ingress(), description="the load balancers and who may use them")
+    monitoring: Monitoring = Field(default_factory=lambda: Monitoring(), description="alarms, and whom they tell")
+    fleet: Fleet = Field(default_factory=lambda: Fleet(), description="the Service Fabric cluster's machines")
     operations: Operations = Field(default_factory=lambda: Operations(), description="retention and protection")
 
     @field_validator("account")

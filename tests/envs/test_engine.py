@@ -32,5 +32,7 @@ def test_events_are_read_while_the_log_grows(tmp_path: Path) -> None:
     reader.take(result, told.append)
     assert result.errors == ["net-vpc: cidr is taken"]
     assert result.changes == {"create": 2, "same": 1}
+    assert result.notes == ["hello"]
+    assert [step["urn"] for step in result.steps] == ["urn:pulumi:dev::p::t::net"]
     assert result.changed == 2
     assert result.summary() == "2 created, 1 unchanged"

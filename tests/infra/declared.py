@@ -57,6 +57,7 @@ class Recorder(pulumi.runtime.Mocks):
             "url": f"https://sqs/{args.name}",
             "latestRevision": 1,
             "prefixListId": "pl-1",
+            "dnsName": f"{args.name}.elb.amazonaws.com",
             **args.inputs,
         }
         if args.typ == "aws:msk/cluster:Cluster":

@@ -52,6 +52,9 @@ def test_what_stands_alone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         aws.sqs.Queue("alone", sqs_managed_sse_enabled=True)
         aws.s3.Bucket("bucket")
         aws.lambda_.Function("function", role="arn:aws:iam::1:role/x")
+        watched = aws.ec2.Vpc("watched", cidr_block="10.0.0.0/16")
+        aws.ec2.FlowLog("log", vpc_id=watched.id, traffic_type="ALL")
+        aws.ec2.Vpc("vpc", cidr_block="10.1.0.0/16")
 
     found = guarded(monkeypatch, program).violations
     assert sorted((text.split(" ")[0], text.split(": ")[1]) for text in found) == [
@@ -60,6 +63,7 @@ def test_what_stands_alone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("bucket", "s3-not-public"),
         ("bucket", "s3-tls-only"),
         ("function", "lambda-dead-letters"),
+        ("vpc", "vpc-flow-logs"),
     ]
 
 

@@ -1,12 +1,15 @@
-"""Subnets from one range: inside it, apart from each other, and never renumbered."""
+"""Subnets from one range, inside it, apart from each other and never renumbered; and the ways out of them."""
 
 from ipaddress import IPv4Network
 from itertools import combinations
 
+import pytest
+from declared import ACCOUNT, Declaration, run_mocked
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.network import zone_ranges
+from infra.network import Network, NetworkArgs, zone_ranges
+from infra.sections import Nat
 
 RANGES = st.builds(
     lambda prefix, start: str(IPv4Network((start << 16, prefix), strict=False)),
@@ -32,3 +35,45 @@ def test_even_the_smallest_network_has_room() -> None:
     (zone, *_) = zone_ranges("10.0.0.0/22", 3)
     assert IPv4Network(zone.private).num_addresses == 64
     assert IPv4Network(zone.public).num_addresses == 32
+
+
+def network(nat: Nat, zones: str = "abc") -> Declaration:
+    def declare() -> None:
+        Network(
+            "network",
+            NetworkArgs(
+                region="eu-central-1",
+                account=ACCOUNT,
+                cidr="10.0.0.0/16",
+                zones=[f"eu-central-1{zone}" for zone in zones],
+                nat=nat,
+                interface_endpoints=("kafka", "sts"),
+                log_retention_days=1,
+            ),
+        )
+
+    return Declaration(run_mocked(declare).declared, {})
+
+
+def test_without_nat_private_subnets_have_no_way_to_the_internet() -> None:
+    found = network("none")
+    assert [route.name for route in found.all("Route")] == ["network-public-internet"]
+    assert found.all("NatGateway") == found.all("Eip") == []
+
+
+@pytest.mark.parametrize(("nat", "gateways"), [("one", "a"), ("per_zone", "abcde")])
+def test_every_private_subnet_has_its_way_out(nat: Nat, gateways: str) -> None:
+    found = network(nat, "abcde")
+    assert [each.name for each in found.all("NatGateway")] == [f"network-nat-eu-central-1{zone}" for zone in gateways]
+    routes = [each for each in found.all("Route") if each.properties.get("natGatewayId")]
+    assert len(routes) == 5
+    for route in routes:
+        zone = route.name[len("network-private-eu-central-1")]
+        through = zone if zone in gateways else "a"
+        assert route.properties["natGatewayId"] == f"network-nat-eu-central-1{through}-id"
+
+
+def test_another_way_out_keeps_the_first_zones_gateway_and_its_address() -> None:
+    one, each = network("one"), network("per_zone")
+    assert {found.name for found in one.all("Eip")} < {found.name for found in each.all("Eip")}
+    assert {found.name for found in one.all("NatGateway")} < {found.name for found in each.all("NatGateway")}

@@ -10,6 +10,8 @@ from envs.sandbox.aws.kafka_rules import ALLOWED_PROPERTIES
 from infra import rules
 from services import contract
 
+WORLD = "ingress-traffic-from-world-443"
+
 
 def policy(declaration: Declaration, type_: str, name: str) -> dict[str, dict[str, Any]]:
     document = json.loads(declaration.one(type_, name).properties["policy"])
@@ -21,7 +23,8 @@ def test_every_environment_keeps_the_rules(name: str) -> None:
     found = [
         f"{each.name}: {rule}: {finding}"
         for each in declare(name).resources
-        for rule, finding in rules.judge(each.type, each.properties)
+        # What may be open to the world is judged with the load balancer around it: tests/infra/test_ingress.py.
+        for rule, finding in rules.judge(each.type, each.properties, {443} if each.name == WORLD else ())
     ]
     assert found == []
 
@@ -29,16 +32,23 @@ def test_every_environment_keeps_the_rules(name: str) -> None:
 def test_exports_are_what_tools_read(sandbox: Declaration) -> None:
     assert sorted(sandbox.outputs) == [
         "account",
+        "alarm_topic",
         "archive_bucket",
         "archive_error_prefix",
         "archive_prefix",
+        "dashboard",
         "delivery_stream",
+        "file_system",
         "functions",
         "kafka_cluster_arn",
+        "management_address",
         "private_subnet_ids",
         "region",
+        "seeds",
         "topics",
+        "traffic_address",
         "vpc_id",
+        "worker_group",
     ]
 
 
@@ -53,15 +63,49 @@ def test_three_zones_have_a_public_and_a_private_subnet(sandbox: Declaration) ->
     assert not any(props["mapPublicIpOnLaunch"] for props in subnets.values())
 
 
-def test_private_subnets_have_no_way_to_the_internet(sandbox: Declaration) -> None:
-    routes = [
-        (each.properties["routeTableId"], each.properties["destinationCidrBlock"]) for each in sandbox.all("Route")
-    ]
-    assert routes == [("network-public-id", "0.0.0.0/0")]
+def ways_out(declaration: Declaration) -> dict[str, str]:
+    routes = [each.properties for each in declaration.all("Route")]
+    assert {route["destinationCidrBlock"] for route in routes} == {"0.0.0.0/0"}
+    return {route["routeTableId"]: route.get("gatewayId") or route["natGatewayId"] for route in routes}
 
 
-def test_s3_is_reached_from_every_subnet(sandbox: Declaration) -> None:
-    tables = sandbox.one("VpcEndpoint", "network-s3").properties["routeTableIds"]
+def test_private_subnets_reach_the_internet_through_nat_only(sandbox: Declaration) -> None:
+    private = {f"network-private-eu-central-1{zone}-id" for zone in "abc"}
+    to = dict.fromkeys(private, "network-nat-eu-central-1a-id")
+    assert ways_out(sandbox) == {"network-public-id": "network-internet-id", **to}
+    tables = {
+        each.properties["subnetId"]: each.properties["routeTableId"] for each in sandbox.all("RouteTableAssociation")
+    }
+    assert {table for subnet, table in tables.items() if "private" in subnet} == private
+    gateway = sandbox.one("NatGateway")
+    assert gateway.properties["subnetId"] == "network-public-eu-central-1a-id"
+    assert gateway.properties["allocationId"] == "network-nat-eu-central-1a-id"
+
+
+def test_each_zone_of_production_has_a_way_out_of_its_own(prod: Declaration) -> None:
+    to = ways_out(prod)
+    for zone in "abc":
+        assert to[f"network-private-eu-central-1{zone}-id"] == f"network-nat-eu-central-1{zone}-id"
+        gateway = prod.one("NatGateway", f"network-nat-eu-central-1{zone}").properties
+        assert gateway["subnetId"] == f"network-public-eu-central-1{zone}-id"
+    assert len(prod.all("Eip")) == 3
+
+
+def test_all_traffic_is_logged_by_a_role_that_may_do_nothing_else(sandbox: Declaration) -> None:
+    log = sandbox.one("FlowLog").properties
+    assert (log["vpcId"], log["trafficType"]) == ("network-vpc-id", "ALL")
+    assert log["logDestination"] == f"arn:aws:x:eu-central-1:{ACCOUNT}:network-flow-logs"
+    rights = policy(sandbox, "RolePolicy", "network-flow-logs")
+    assert rights["OwnLog"]["Resource"] == [f"{log['logDestination']}:*"]
+    assert rights["FindLog"]["Action"] == ["logs:DescribeLogGroups"]
+    trust = json.loads(sandbox.one("Role", "network-flow-logs").properties["assumeRolePolicy"])["Statement"][0]
+    assert trust["Principal"] == {"Service": "vpc-flow-logs.amazonaws.com"}
+    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+
+
+@pytest.mark.parametrize("service", ["s3", "dynamodb"])
+def test_what_has_a_gateway_endpoint_is_reached_from_every_subnet(sandbox: Declaration, service: str) -> None:
+    tables = sandbox.one("VpcEndpoint", f"network-{service}").properties["routeTableIds"]
     assert sorted(tables) == sorted(f"{each.name}-id" for each in sandbox.all("RouteTable"))
 
 
@@ -103,7 +147,7 @@ def test_the_cluster_lets_delivery_streams_of_this_account_connect(sandbox: Decl
 
 
 def test_topics_have_the_contracts_names(sandbox: Declaration) -> None:
-    topics = {each.properties["name"]: each.properties for each in sandbox.all("Topic")}
+    topics = {each.properties["name"]: each.properties for each in sandbox.all("msk/topic:Topic")}
     assert set(topics) == {contract.TELEMETRY_TOPIC, contract.CANARY_TOPIC}
     for topic in topics.values():
         assert topic["replicationFactor"] == 3
@@ -178,5 +222,5 @@ def test_the_function_is_what_was_packaged_for(sandbox: Declaration) -> None:
 def test_a_bucket_of_the_sandbox_goes_with_what_is_in_it_and_productions_does_not(
     sandbox: Declaration, prod: Declaration
 ) -> None:
-    assert sandbox.one("Bucket").properties["forceDestroy"] is True
-    assert prod.one("Bucket").properties["forceDestroy"] is False
+    assert sandbox.one("Bucket", "archive-bucket").properties["forceDestroy"] is True
+    assert prod.one("Bucket", "archive-bucket").properties["forceDestroy"] is False

@@ -5,20 +5,29 @@ AWS does not allow, fails here as it does there (VPC User Guide, "Delete your VP
 AWS service using an interface VPC endpoint"; EC2 API Reference, error codes).
 """
 
+import base64
+import copy
 import json
 from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2 import urls
 from moto.ec2.exceptions import DependencyViolationError, EC2ClientError, InvalidVpcEndPointIdError
-from moto.ec2.models import EC2Backend, ec2_backends, vpcs
+from moto.ec2.models import ec2_backends, vpcs
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.ec2.models.launch_templates import LaunchTemplateVersion
 from moto.ec2.models.vpcs import VPC, VPCEndPoint
 from moto.ec2.responses import EC2Response
+from moto.ec2.utils import parse_user_data
 
+from envs.sandbox.aws import ec2_launch
+from envs.sandbox.aws.flow_logs import FlowLogs
 from envs.sandbox.aws.host import Host
+from envs.sandbox.aws.nat import NatGateways
+from envs.sandbox.aws.prefix_lists import PrefixLists
 
 
-class Ec2Backend(EC2Backend):
+class Ec2Backend(NatGateways, FlowLogs, PrefixLists):
     """moto's backend, with the rules that it leaves out."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
@@ -48,22 +57,24 @@ class Ec2Backend(EC2Backend):
 
     # Instances
 
-    def run_instances(self, *arguments: Any, **options: Any) -> Any:
+    def run_instances(self, image_id: str, count: int, *arguments: Any, **options: Any) -> Any:
         """As moto's; what is made at launch goes with its instance unless the launch says otherwise.
 
         moto keeps it for ever, and with an interface its subnet and groups (EC2 User Guide, "Delete a network
         interface" and "Preserve data when an instance is terminated": a data volume attached at launch).
         """
         existing = set(self.enis)
-        template = (
-            self._get_template_from_args(options["launch_template"]).data if options.get("launch_template") else {}
-        )
-        volumes = options.get("block_device_mappings") or template.get("BlockDeviceMappings") or []
+        template = ec2_launch.template_data(self, options)
+        image_id, options = ec2_launch.complete(self, image_id, count, options)
+        volumes = options.get("block_device_mappings") or []
         kept = {each["DeviceName"] for each in volumes if _is_false(each.get("Ebs", {}).get("DeleteOnTermination"))}
-        interfaces = options.get("nics") or template.get("NetworkInterfaces") or []
+        interfaces = options["nics"]
         kept |= {int(each.get("DeviceIndex", 0)) for each in interfaces if _is_false(each.get("DeleteOnTermination"))}
-        reservation = super().run_instances(*arguments, **options)
+        named = options.get("iam_instance_profile_name") or options.get("iam_instance_profile_arn")
+        reservation = super().run_instances(image_id, count, *arguments, **options)
         for instance in reservation.instances:
+            if not named and (profile := ec2_launch.profile(self, template)):
+                self.associate_iam_instance_profile(instance.id, **profile)
             for index, interface in instance.nics.items():
                 interface.delete_on_termination = interface.id not in existing and index not in kept
             for device, volume in instance.block_device_mapping.items():
@@ -73,10 +84,32 @@ class Ec2Backend(EC2Backend):
     def terminate_instances(self, instance_ids: list[str]) -> Any:
         ended = super().terminate_instances(instance_ids)
         for instance, _ in ended:
-            for interface in instance.nics.values():
+            for index, interface in list(instance.nics.items()):
                 # Ending an ended instance is no error; its interface cannot be deleted twice.
                 interface.delete_on_termination = False
+                if self.enis.get(interface.id) is interface:
+                    # What outlives the instance is free for the next one; the ended one keeps a picture of it.
+                    instance.nics[index] = copy.copy(interface)
+                    _free(interface)
         return ended
+
+    def create_network_interface(self, subnet: Any, private_ip_address: Any, *rest: Any, **options: Any) -> Any:
+        """As moto's, with an address that nothing else in the subnet has; moto takes one at random."""
+        if not private_ip_address and not options.get("private_ip_addresses") and not (rest and rest[0]):
+            place = self.get_subnet(subnet) if isinstance(subnet, str) else subnet
+            private_ip_address = place.get_available_subnet_ip(instance=None)  # type: ignore[arg-type] (told to nobody)
+        return super().create_network_interface(subnet, private_ip_address, *rest, **options)
+
+    def attach_volume(self, volume_id: str, instance_id: str, *arguments: Any, **options: Any) -> Any:
+        volume, instance = self.get_volume(volume_id), self.get_instance(instance_id)
+        if volume.attachment is not None:
+            raise EC2ClientError("VolumeInUse", f"{volume_id} is already attached to an instance")
+        if volume.zone is not None and volume.availability_zone != instance.availability_zone:
+            raise EC2ClientError(
+                "InvalidVolume.ZoneMismatch",
+                f"The volume '{volume_id}' is not in the same availability zone as instance '{instance_id}'",
+            )
+        return super().attach_volume(volume_id, instance_id, *arguments, **options)
 
     # Endpoints
 
@@ -234,6 +267,11 @@ def _is_false(flag: Any) -> bool:
     return str(flag).lower() == "false"
 
 
+def _free(interface: NetworkInterface) -> None:
+    interface.instance = interface.attachment_id = interface.attach_time = interface.device_index = None
+    interface.status = "available"
+
+
 class _Response(EC2Response):
     """moto's responses, with the parameters that they do not read."""
 
@@ -252,6 +290,77 @@ class _Response(EC2Response):
             found = [snapshot for snapshot in found if snapshot.owner_id in wanted]
         return ActionResult({"Snapshots": found})
 
+    def create_launch_template(self) -> ActionResult:
+        self._check_user_data()
+        result = super().create_launch_template()
+        made = self.ec2_backend.get_launch_template(result.result["LaunchTemplate"]["LaunchTemplateId"])  # type: ignore[index]
+        self._settle(made.default_version())
+        return result
+
+    def create_launch_template_version(self) -> ActionResult:
+        self._check_user_data()
+        result = super().create_launch_template_version()
+        told = result.result["LaunchTemplateVersion"]  # type: ignore[index]
+        self._settle(
+            self.ec2_backend.get_launch_template(told["LaunchTemplateId"]).get_version(told["VersionNumber"])
+        )
+        return result
+
+    def _check_user_data(self) -> None:
+        data = parse_user_data(self._get_param("LaunchTemplateData.UserData"))
+        if data is not None and len(base64.b64decode(data.as_bytes())) > ec2_launch.MAX_USER_DATA:
+            raise EC2ClientError("InvalidParameterValue", f"User data is limited to {ec2_launch.MAX_USER_DATA} bytes")
+
+    def _settle(self, version: LaunchTemplateVersion) -> None:
+        """moto mixes the template's own tags into its data, and takes encoded user data for text."""
+        data = version.data
+        if isinstance(data.get("UserData"), str):
+            data["UserData"] = parse_user_data(data["UserData"])
+        data["TagSpecifications"] = [
+            each for each in data.get("TagSpecifications", []) if each["ResourceType"] != "launch-template"
+        ]
+
+    def describe_launch_templates(self) -> ActionResult:
+        for template in self.ec2_backend.launch_templates.values():
+            # moto tells the tags of the day it was made.
+            template.tags = template.get_tags()
+        return super().describe_launch_templates()
+
+    def create_volume(self) -> ActionResult:
+        zone = self._get_param("AvailabilityZone")
+        if self.ec2_backend.get_zone_by_name(zone) is None:
+            raise EC2ClientError("InvalidZone.NotFound", f"The zone '{zone}' does not exist.")
+        return super().create_volume()
+
+    def attach_network_interface(self) -> ActionResult:
+        self._check_free(self._get_param("NetworkInterfaceId"), "InvalidNetworkInterface.InUse")
+        return super().attach_network_interface()
+
+    def delete_network_interface(self) -> ActionResult:
+        interface = self._check_free(self._get_param("NetworkInterfaceId"), "InvalidParameterValue")
+        result = super().delete_network_interface()
+        interface.subnet.del_subnet_ip(interface.private_ip_address)
+        return result
+
+    def _check_free(self, identifier: str, code: str) -> NetworkInterface:
+        interface = self.ec2_backend.get_network_interface(identifier)
+        if interface.status == "in-use":
+            raise EC2ClientError(code, f"Network interface '{identifier}' is currently in use.")
+        return interface
+
+    def modify_managed_prefix_list(self) -> ActionResult:
+        backend = self.ec2_backend
+        assert isinstance(backend, PrefixLists)  # noqa: S101 (for the type checker; `install` sees to it)
+        found = backend.modify_managed_prefix_list(
+            add_entry=self._get_param("AddEntries", []),
+            remove_entry=self._get_param("RemoveEntries", []),
+            prefix_list_id=self._get_param("PrefixListId"),
+            current_version=self._get_param("CurrentVersion"),
+            prefix_list_name=self._get_param("PrefixListName"),
+            max_entries=self._get_param("MaxEntries"),
+        )
+        return ActionResult({"PrefixList": found})
+
     def delete_security_group(self) -> ActionResult:
         group = self.ec2_backend.get_security_group_from_id(self._get_param("GroupId") or "")
         if group is not None and group.is_default:
@@ -261,8 +370,9 @@ class _Response(EC2Response):
         return super().delete_security_group()
 
 
-def install(_host: Host) -> None:
+def install(host: Host) -> None:
     """Puts this backend and its responses in the place of moto's."""
+    Ec2Backend.host = host
     ec2_backends.backend = Ec2Backend
     # moto does not know that MSK's API has an endpoint ("AWS services that integrate with AWS PrivateLink").
     if "kafka" not in vpcs.AWS_ENDPOINT_SERVICES:

@@ -5,7 +5,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from envs.sandbox.account import Account
-from envs.sandbox.aws import ec2, ec2_rules, firehose, iam, kafka, kms, lambda_, logs, s3, sts
+from envs.sandbox.aws import (
+    autoscaling,
+    budgets,
+    cloudwatch,
+    ec2,
+    ec2_rules,
+    efs,
+    elbv2_rules,
+    firehose,
+    iam,
+    images,
+    kafka,
+    kms,
+    lambda_,
+    logs,
+    s3,
+    sns,
+    sts,
+)
 from envs.sandbox.aws.host import Host
 
 
@@ -16,7 +34,25 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
     Only once a process, and before moto has served a request: its URL maps are read at the first one.
     """
     host = Host(state_dir, account)
-    for extension in (iam, sts, kms, logs, s3, ec2, ec2_rules, kafka, lambda_, firehose):
+    for extension in (
+        iam,
+        budgets,
+        sts,
+        kms,
+        logs,
+        cloudwatch,
+        sns,
+        s3,
+        images,
+        ec2,
+        ec2_rules,
+        autoscaling,
+        efs,
+        elbv2_rules,
+        kafka,
+        lambda_,
+        firehose,
+    ):
         extension.install(host)
     try:
         yield

@@ -3,7 +3,8 @@
 Every service that the platform uses, or will, is asked through its public API. Not listed, because AWS keeps them on
 its own or for a while, and no `down` could remove them: KMS keys that are pending deletion (7 to 30 days on AWS) and
 AWS's own keys, aliases and prefix lists; the parts that come and go with a VPC (its main route table, default
-security group and default network ACL); terminated instances; service-linked roles; buses named ``default``.
+security group and default network ACL); terminated instances; deleted NAT gateways; service-linked roles; buses named
+``default``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import boto3
+
+from envs.sandbox.account import ACCOUNT_ID
 
 Lister = Callable[[Any], Iterable[str]]
 
@@ -53,6 +56,12 @@ def _route_tables(client: Any) -> Iterator[str]:
     for table in _pages(client, "describe_route_tables", "RouteTables"):
         if not any(association.get("Main") for association in table.get("Associations", [])):
             yield table["RouteTableId"]
+
+
+def _nat_gateways(client: Any) -> Iterator[str]:
+    for gateway in _pages(client, "describe_nat_gateways", "NatGateways"):
+        if gateway["State"] != "deleted":
+            yield gateway["NatGatewayId"]
 
 
 def _security_groups(client: Any) -> Iterator[str]:
@@ -133,7 +142,7 @@ _LISTERS: Final[list[tuple[str, str, Lister]]] = [
         ("subnet", _all("describe_subnets", "Subnets", "SubnetId")),
         ("route-table", _route_tables),
         ("internet-gateway", _all("describe_internet_gateways", "InternetGateways", "InternetGatewayId")),
-        ("nat-gateway", _all("describe_nat_gateways", "NatGateways", "NatGatewayId")),
+        ("nat-gateway", _nat_gateways),
         ("vpc-endpoint", _all("describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId")),
         ("security-group", _security_groups),
         ("network-acl", _network_acls),
@@ -215,6 +224,7 @@ _LISTERS: Final[list[tuple[str, str, Lister]]] = [
         ("job", _all("list_jobs", "JobNames")),
     ),
     *_listing("emr-serverless", ("application", _all("list_applications", "applications", "id"))),
+    *_listing("budgets", ("budget", _all("describe_budgets", "Budgets", "BudgetName", AccountId=ACCOUNT_ID))),
     *_listing(
         "cloudwatch",
         ("alarm", _all("describe_alarms", "MetricAlarms", "AlarmName")),

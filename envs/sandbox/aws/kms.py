@@ -1,13 +1,15 @@
 """KMS: keys that remember how often they rotate, and that every operation finds by ARN as well as by id.
 
-KMS API Reference: EnableKeyRotation, GetKeyRotationStatus, and "Key identifiers" of each operation.
+KMS API Reference: EnableKeyRotation, GetKeyRotationStatus, CreateGrant, and "Key identifiers" of each operation.
 """
 
 import json
 from datetime import timedelta
 from typing import Any, Final
 
+from moto.core.exceptions import JsonRESTError
 from moto.core.utils import unix_time, utcnow
+from moto.iam.models import iam_backends
 from moto.kms import urls
 from moto.kms.exceptions import ValidationException
 from moto.kms.models import Key, KmsBackend, kms_backends
@@ -36,6 +38,14 @@ class KeysBackend(KmsBackend):
 
     def enable_key(self, key_id: str) -> None:
         super().enable_key(self.get_key_id(key_id))
+
+    def create_grant(self, key_id: str, grantee_principal: str, *rest: Any, **options: Any) -> tuple[str, str]:
+        roles = iam_backends[self.account_id][self.partition].roles.values()
+        if ":role/" in grantee_principal and all(role.arn != grantee_principal for role in roles):
+            raise JsonRESTError(
+                "InvalidArnException", f"ARN does not refer to a valid principal: {grantee_principal}"
+            )
+        return super().create_grant(key_id, grantee_principal, *rest, **options)
 
     def create_alias(self, target_key_id: str, alias_name: str) -> Any:
         made = super().create_alias(target_key_id, alias_name)

@@ -41,6 +41,7 @@ _GROUP: Final = {
     "name": text(computed=True, api="AutoScalingGroupName"),
     "protectFromScaleIn": boolean(default=False, api="NewInstancesProtectedFromScaleIn"),
     "serviceLinkedRoleArn": text(computed=True, api="ServiceLinkedRoleARN"),
+    "targetGroupArns": unordered(text(), computed=True, api="TargetGroupARNs"),
     "terminationPolicies": sequence(text()),
     "vpcZoneIdentifiers": unordered(text(), computed=True),
 }
@@ -99,12 +100,27 @@ def _finish(aws: Aws, identifier: str, args: Args) -> None:
 
 def _wait_capacity(aws: Aws, identifier: str, args: Args, enough: Any, wanted: str) -> None:
     seconds = _seconds(args.get("waitForCapacityTimeout", "10m"))
+
+    def is_enough() -> bool:
+        if enough(_in_service(_group(aws, identifier) or {})):
+            return True
+        if not args.get("ignoreFailedScalingActivities"):
+            _check_activities(aws, identifier)
+        return False
+
     if seconds:
-        aws.within(seconds).wait(
-            f"group {identifier} has {wanted} healthy instances in service",
-            lambda: enough(_in_service(_group(aws, identifier) or {})),
-            minutes=seconds / 60,
-        )
+        what = f"group {identifier} has {wanted} healthy instances in service"
+        aws.within(seconds).wait(what, is_enough, minutes=seconds / 60)
+
+
+def _check_activities(aws: Aws, identifier: str) -> None:
+    """A launch that failed ends the wait at once, with AWS's reason (`statusGroupCapacity`).
+
+    Failures before the newest activity are over: the group has tried again.
+    """
+    told = aws.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=identifier)["Activities"]
+    if told and told[0]["StatusCode"] == "Failed":
+        raise ProviderError(f"scaling activity ({told[0]['ActivityId']}): Failed: {told[0].get('StatusMessage', '')}")
 
 
 def _in_service(group: dict[str, Any]) -> int:
@@ -149,9 +165,12 @@ def _read(aws: Aws, identifier: str, prior: Args) -> Args | None:
 
 def _update(aws: Aws, identifier: str, old: Args, new: Args, changed: set[str]) -> None:
     client = aws.client("autoscaling")
-    names = [name for name in _GROUP if name in changed and name not in ("name", "serviceLinkedRoleArn")]
+    apart = ("name", "serviceLinkedRoleArn", "targetGroupArns")
+    names = [name for name in _GROUP if name in changed and name not in apart]
     if wanted := _wanted(new, *names):
         client.update_auto_scaling_group(AutoScalingGroupName=identifier, **wanted)
+    if "targetGroupArns" in changed:
+        _set_target_groups(client, identifier, old, new)
     if "tags" in changed:
         kept = {tag["key"] for tag in new.get("tags") or []}
         if removed := [tag for tag in _tags(old, identifier) if tag["Key"] not in kept]:
@@ -162,6 +181,14 @@ def _update(aws: Aws, identifier: str, old: Args, new: Args, changed: set[str]) 
         # On an update the number must be met exactly (`resourceGroupUpdate`).
         exactly = new.get("desiredCapacity") or new["minSize"]
         _wait_capacity(aws, identifier, new, lambda healthy: healthy == exactly, f"exactly {exactly}")
+
+
+def _set_target_groups(client: Any, identifier: str, old: Args, new: Args) -> None:
+    had, wanted = set(old.get("targetGroupArns") or ()), set(new.get("targetGroupArns") or ())
+    if added := sorted(wanted - had):
+        client.attach_load_balancer_target_groups(AutoScalingGroupName=identifier, TargetGroupARNs=added)
+    if removed := sorted(had - wanted):
+        client.detach_load_balancer_target_groups(AutoScalingGroupName=identifier, TargetGroupARNs=removed)
 
 
 def _delete(aws: Aws, identifier: str, state: Args) -> None:
@@ -184,6 +211,7 @@ GROUP: Final = Resource(
     inputs={
         **_GROUP,
         "forceDelete": boolean(default=False, write_only=True),
+        "ignoreFailedScalingActivities": boolean(default=False, write_only=True),
         "initialLifecycleHooks": unordered(block(_HOOK), write_only=True),
         "tags": unordered(
             block(

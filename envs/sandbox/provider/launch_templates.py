@@ -38,21 +38,35 @@ _DATA: Final = {
         },
         computed=True,
     ),
+    "networkInterfaces": sequence(
+        block(
+            {
+                "associatePublicIpAddress": text(),
+                "deleteOnTermination": text(),
+                "description": text(),
+                "deviceIndex": integer(),
+                "networkInterfaceId": text(),
+                "securityGroups": unordered(text(), api="Groups"),
+                "subnetId": text(),
+            }
+        )
+    ),
     "tagSpecifications": sequence(block({"resourceType": text(), "tags": mapping(text())})),
     "userData": text(),
     "vpcSecurityGroupIds": unordered(text(), api="SecurityGroupIds"),
 }
 """What a version of the template says; the rest is the template's own."""
-_FLAGS: Final = ("deleteOnTermination", "encrypted")
+_FLAGS: Final = ("associatePublicIpAddress", "deleteOnTermination", "encrypted")
 """Booleans that the official provider takes as strings, to tell "false" from unset."""
 
 
 def _data(args: Args) -> dict[str, Any]:
     wanted = request(_DATA, args)
-    for device in wanted.get("BlockDeviceMappings", []):
-        for name in ("DeleteOnTermination", "Encrypted"):
-            if name in device.get("Ebs", {}):
-                device["Ebs"][name] = device["Ebs"][name] == "true"
+    disks = [device.get("Ebs", {}) for device in wanted.get("BlockDeviceMappings", [])]
+    for each in (*disks, *wanted.get("NetworkInterfaces", [])):
+        for name in ("AssociatePublicIpAddress", "DeleteOnTermination", "Encrypted"):
+            if name in each:
+                each[name] = each[name] == "true"
     for each in wanted.get("TagSpecifications", []):
         each["Tags"] = tag_list(each.get("Tags"))
     return wanted
@@ -60,9 +74,9 @@ def _data(args: Args) -> dict[str, Any]:
 
 def _read_data(told: dict[str, Any]) -> Args:
     found = answer(_DATA, told)
-    for device in found.get("blockDeviceMappings", []):
-        disk = device.get("ebs") or {}
-        disk.update({name: str(disk[name]).lower() for name in _FLAGS if name in disk})
+    disks = [device.get("ebs") or {} for device in found.get("blockDeviceMappings", [])]
+    for each in (*disks, *found.get("networkInterfaces", [])):
+        each.update({name: str(each[name]).lower() for name in _FLAGS if name in each})
     for each, said in zip(found.get("tagSpecifications", []), told.get("TagSpecifications", []), strict=True):
         each["tags"] = tag_map(said.get("Tags"))
     return found

@@ -33,6 +33,9 @@ def test_everything_is_listed_until_it_is_gone(aws: Aws) -> None:
         AlarmName="late",
         MetricName="m",
         Namespace="n",
+        Statistic="Sum",
+        Period=60,
+        Threshold=1,
         EvaluationPeriods=1,
         ComparisonOperator="GreaterThanThreshold",
     )

@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
+
+from infra.fleet import Fleet, FleetArgs
+from infra.sections import Fleet as FleetSettings
 
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
@@ -278,6 +282,67 @@ def two_instances() -> None:
     aws.cloudwatch.LogGroup("logs", tags={"Owner": pulumi.Output.secret("hidden-owner")}, opts=red)
 
 
+def fleet(seeds: int = 3, data_gb: int = 20, owner: str = "one") -> None:
+    """The cluster's machines in a small network."""
+    instance = provider("sandbox", {"Owner": owner})
+    by = pulumi.ResourceOptions(provider=instance)
+    vpc = aws.ec2.Vpc("net", cidr_block="10.4.0.0/16", opts=by)
+    subnets = {
+        zone: aws.ec2.Subnet(zone, vpc_id=vpc.id, cidr_block=f"10.4.{at}.0/24", availability_zone=zone, opts=by).id
+        for at, zone in enumerate(f"{REGION}{zone}" for zone in "abc")
+    }
+    endpoints = aws.ec2.SecurityGroup("endpoints", vpc_id=vpc.id, opts=by)
+    s3 = aws.ec2.VpcEndpoint("s3", vpc_id=vpc.id, service_name=f"com.amazonaws.{REGION}.s3", opts=by)
+    Fleet(
+        "fleet",
+        FleetArgs(
+            settings=FleetSettings(seeds=seeds, workers_max=3, seed_data_gb=data_gb),
+            cluster="trial",
+            tags={"Owner": owner},
+            region=REGION,
+            account=ACCOUNT,
+            vpc_id=vpc.id,
+            subnet_ids=subnets,
+            endpoint_group_id=endpoints.id,
+            s3_prefix_list_id=s3.prefix_list_id,
+            key_alias="trial-fleet",
+            key_deletion_days=7,
+            disposable=True,
+            protect=False,
+        ),
+        opts=pulumi.ResourceOptions(providers=[instance]),
+    )
+
+
+def taken(zone: str = "a") -> None:
+    """Two groups of one that want the same interface, one after the other."""
+    by = pulumi.ResourceOptions(provider=provider())
+    vpc = aws.ec2.Vpc("net", cidr_block="10.5.0.0/16", opts=by)
+    subnet = aws.ec2.Subnet(
+        "subnet", vpc_id=vpc.id, cidr_block="10.5.0.0/24", availability_zone=f"{REGION}a", opts=by
+    )
+    interface = aws.ec2.NetworkInterface("interface", subnet_id=subnet.id, opts=by)
+    template = aws.ec2.LaunchTemplate(
+        "template",
+        image_id="ami-12c6146b",
+        instance_type="t3.micro",
+        network_interfaces=[{"device_index": 0, "network_interface_id": interface.id}],
+        opts=by,
+    )
+    before: list[pulumi.Resource] = []
+    for name in ("owner", "late"):
+        before = [
+            aws.autoscaling.Group(
+                name,
+                min_size=1,
+                max_size=1,
+                availability_zones=[f"{REGION}{zone}"],
+                launch_template={"id": template.id, "version": "$Latest"},
+                opts=pulumi.ResourceOptions(provider=by.provider, depends_on=before),
+            )
+        ]
+
+
 def workers(timeout: str) -> None:
     """A group that waits for its capacity."""
     by = pulumi.ResourceOptions(provider=provider())
@@ -294,6 +359,209 @@ def workers(timeout: str) -> None:
         wait_for_capacity_timeout=timeout,
         opts=by,
     )
+
+
+def files(status: str = "ENABLED", days: int = 30, user: int = 1000, owner: str = "one") -> None:
+    """A file system with everything around it."""
+    by = pulumi.ResourceOptions(provider=provider(tags={"Owner": owner}))
+    vpc = aws.ec2.Vpc("net", cidr_block="10.5.0.0/16", opts=by)
+    group = aws.ec2.SecurityGroup("group", vpc_id=vpc.id, opts=by)
+    key = aws.kms.Key("key", deletion_window_in_days=7, opts=by)
+    system = aws.efs.FileSystem(
+        "files",
+        encrypted=True,
+        kms_key_id=key.arn,
+        throughput_mode="elastic",
+        lifecycle_policies=[{"transition_to_ia": f"AFTER_{days}_DAYS"}, {"transition_to_archive": "AFTER_90_DAYS"}],
+        tags={"Name": f"files-{days}"},
+        opts=by,
+    )
+    secure = {"Bool": {"aws:SecureTransport": "true"}}
+    policy = allow("elasticfilesystem:ClientMount", system.arn, Principal="*", Condition=secure, Sid=owner)
+    aws.efs.FileSystemPolicy("policy", file_system_id=system.id, policy=policy, opts=by)
+    aws.efs.BackupPolicy("backup", file_system_id=system.id, backup_policy={"status": status}, opts=by)
+    aws.efs.AccessPoint(
+        "access",
+        file_system_id=system.id,
+        posix_user={"uid": user, "gid": user},
+        root_directory={
+            "path": "/fleet",
+            "creation_info": {"owner_uid": user, "owner_gid": user, "permissions": "0750"},
+        },
+        opts=by,
+    )
+    for at, zone in enumerate("abc"):
+        subnet = aws.ec2.Subnet(
+            f"subnet-{zone}",
+            vpc_id=vpc.id,
+            cidr_block=f"10.5.{at}.0/24",
+            availability_zone=f"{REGION}{zone}",
+            opts=by,
+        )
+        aws.efs.MountTarget(
+            f"target-{zone}", file_system_id=system.id, subnet_id=subnet.id, security_groups=[group.id], opts=by
+        )
+
+
+def balancers(
+    groups: int = 1,
+    zones: str = "ab",
+    clients: Mapping[str, str] | None = None,
+    size: int = 2,
+    port: int = 443,
+    interval: int = 10,
+    owner: str = "one",
+) -> None:
+    """A network load balancer that faces the internet, and a prefix list in its group's rule."""
+    by = pulumi.ResourceOptions(provider=provider(tags={"Owner": owner}))
+    vpc = aws.ec2.Vpc("net", cidr_block="10.6.0.0/16", opts=by)
+    gateway = aws.ec2.InternetGateway("gateway", vpc_id=vpc.id, opts=by)
+    subnets = [
+        aws.ec2.Subnet(
+            f"subnet-{zone}",
+            vpc_id=vpc.id,
+            cidr_block=f"10.6.{at}.0/24",
+            availability_zone=f"{REGION}{zone}",
+            opts=by,
+        )
+        for at, zone in enumerate("abc")
+    ]
+    made = [aws.ec2.SecurityGroup(f"group-{at}", vpc_id=vpc.id, opts=by) for at in range(2)]
+    clients = clients or {"10.0.0.0/16": "one", "10.1.0.0/16": "two"}
+    admitted = aws.ec2.ManagedPrefixList(
+        "clients",
+        address_family="IPv4",
+        max_entries=size,
+        entries=[{"cidr": cidr, "description": about} for cidr, about in clients.items()],
+        opts=by,
+    )
+    aws.vpc.SecurityGroupIngressRule(
+        "rule",
+        security_group_id=made[0].id,
+        ip_protocol="tcp",
+        from_port=port,
+        to_port=port,
+        prefix_list_id=admitted.id,
+        opts=by,
+    )
+    balancer = aws.lb.LoadBalancer(
+        "balancer",
+        load_balancer_type="network",
+        subnets=[subnet.id for subnet, zone in zip(subnets, "abc", strict=True) if zone in zones],
+        security_groups=[group.id for group in made[:groups]],
+        enable_cross_zone_load_balancing=owner == "two",
+        opts=pulumi.ResourceOptions(provider=by.provider, depends_on=[gateway]),
+    )
+    targets = aws.lb.TargetGroup(
+        "targets",
+        vpc_id=vpc.id,
+        port=8000 + port,
+        protocol="TCP",
+        preserve_client_ip="false",
+        deregistration_delay=60 + interval,
+        health_check={"protocol": "TCP", "interval": interval},
+        opts=by,
+    )
+    aws.lb.Listener(
+        "listener",
+        load_balancer_arn=balancer.arn,
+        port=port,
+        protocol="TCP",
+        default_actions=[{"type": "forward", "target_group_arn": targets.arn}],
+        opts=by,
+    )
+
+
+def alarms(threshold: int = 5, owner: str = "one", address: str = "one@example.com") -> None:
+    """A topic that tells people, alarms on a metric and on a query, and a dashboard."""
+    by = pulumi.ResourceOptions(provider=provider(tags={"Owner": owner}))
+    key = aws.kms.Key("key", deletion_window_in_days=7, opts=by)
+    topic = aws.sns.Topic("topic", display_name=owner, kms_master_key_id=key.arn, opts=by)
+    publish = allow("SNS:Publish", topic.arn, Principal={"Service": "cloudwatch.amazonaws.com"}, Sid=owner)
+    aws.sns.TopicPolicy("policy", arn=topic.arn, policy=publish, opts=by)
+    aws.sns.TopicSubscription("mail", topic=topic.arn, protocol="email", endpoint=address, opts=by)
+    dead = aws.sqs.Queue("dead", opts=by)
+    aws.sns.TopicSubscription(
+        "queue", topic=topic.arn, protocol="sqs", endpoint=dead.arn, raw_message_delivery=threshold > 5, opts=by
+    )
+    aws.cloudwatch.MetricAlarm(
+        "simple",
+        namespace="AWS/SQS",
+        metric_name="ApproximateNumberOfMessagesVisible",
+        dimensions={"QueueName": dead.name},
+        statistic="Maximum",
+        period=60,
+        evaluation_periods=3,
+        comparison_operator="GreaterThanThreshold",
+        threshold=threshold,
+        treat_missing_data="notBreaching",
+        alarm_description=owner,
+        alarm_actions=[topic.arn],
+        ok_actions=[topic.arn],
+        opts=by,
+    )
+    select = 'SELECT MAX("CpuUser") FROM SCHEMA("AWS/Kafka", "Cluster Name", "Broker ID")'
+    aws.cloudwatch.MetricAlarm(
+        "query",
+        metric_queries=[
+            {"id": "m1", "expression": select, "period": 60, "return_data": False},
+            {"id": "total", "expression": "m1 * 2", "period": 60, "label": owner, "return_data": True},
+        ],
+        evaluation_periods=3,
+        comparison_operator="LessThanThreshold",
+        threshold=threshold,
+        opts=by,
+    )
+    widget = {"type": "text", "x": 0, "y": 0, "width": 6, "height": 3, "properties": {"markdown": owner}}
+    body = json.dumps({"widgets": [widget]})
+    aws.cloudwatch.Dashboard("board", dashboard_name="board", dashboard_body=body, opts=by)
+
+
+def ways_in(hole: int | None = None) -> None:
+    """The platform's own network and balancers, judged by its guardrails; `hole` opens one more port to the world."""
+    from infra import guardrails, ingress, network, sections  # only this program is the platform's
+
+    rails = guardrails.Guardrails((), date(2026, 1, 31))
+    rails.install()
+    by = pulumi.ResourceOptions(providers=[provider()])
+    cidr, zones = "10.7.0.0/16", [f"{REGION}{zone}" for zone in "abc"]
+    made = network.Network(
+        "network",
+        network.NetworkArgs(
+            region=REGION,
+            account=ACCOUNT,
+            cidr=cidr,
+            zones=zones,
+            nat="none",
+            interface_endpoints=(),
+            log_retention_days=1,
+        ),
+        opts=by,
+    )
+    entrances = ingress.Ingress(
+        "ingress",
+        ingress.IngressArgs(
+            settings=sections.Ingress(),
+            vpc_id=made.vpc_id,
+            vpc_cidr=cidr,
+            public_subnet_ids=made.public_subnet_ids,
+            private_subnet_ids=made.private_subnet_ids,
+            after=[made],
+            protect=False,
+        ),
+        opts=by,
+    )
+    if hole is not None:
+        aws.vpc.SecurityGroupIngressRule(
+            "hole",
+            security_group_id=entrances.traffic_group_id,
+            cidr_ipv4="0.0.0.0/0",
+            ip_protocol="tcp",
+            from_port=hole,
+            to_port=hole,
+            opts=pulumi.ResourceOptions(provider=by.providers[0] if isinstance(by.providers, list) else None),
+        )
+    rails.close()
 
 
 def unknown_type() -> None:
@@ -335,3 +603,37 @@ def imported(importing: bool, delay: int, vpc: str, table: str, gateway: str, ur
     out = {"destination_cidr_block": "0.0.0.0/0", "gateway_id": gateway}
     aws.ec2.Route("route", route_table_id=table, **out, opts=by(f"{table}_0.0.0.0/0"))
     aws.sqs.Queue("queue", name="existing", delay_seconds=delay, opts=by(url))
+
+
+def budget(amount: str = "100", percent: int = 80, email: str = "ann@example.com", owner: str = "one") -> None:
+    """A monthly budget of one environment with two notifications."""
+    aws.budgets.Budget(
+        "month",
+        budget_type="COST",
+        time_unit="MONTHLY",
+        limit_amount=amount,
+        limit_unit="USD",
+        cost_filters=[{"name": "TagKeyValue", "values": ["user:environment$ann"]}],
+        notifications=[
+            {
+                "comparison_operator": "GREATER_THAN",
+                "notification_type": kind,
+                "threshold": threshold,
+                "threshold_type": "PERCENTAGE",
+                "subscriber_email_addresses": [email],
+            }
+            for kind, threshold in (("ACTUAL", percent), ("FORECASTED", 100))
+        ],
+        opts=pulumi.ResourceOptions(provider=provider(tags={"Owner": owner})),
+    )
+
+
+def data(queue: str = "one", log: bool = True, keys: int = 1) -> None:
+    """What keeps data: a queue whose name replaces it, a log group that can be left out, keys that cost something."""
+    by = pulumi.ResourceOptions(provider=provider())
+    aws.sqs.Queue("queue", name=queue, opts=by)
+    if log:
+        aws.cloudwatch.LogGroup("log", retention_in_days=7, opts=by)
+    for number in range(keys):
+        aws.kms.Key(f"key-{number}", opts=by)
+    pulumi.log.info("guardrails: all of them", ephemeral=True)

@@ -72,6 +72,7 @@ _GROUP = {
     "protectFromScaleIn": False,
     "waitForCapacityTimeout": "10m",
     "forceDelete": False,
+    "ignoreFailedScalingActivities": True,
 }
 
 
@@ -85,6 +86,26 @@ def test_a_group_waits_until_its_instances_are_in_service() -> None:
     autoscaling.assert_no_pending_responses()
     assert identifier == "g"
     assert state["desiredCapacity"] == 2
+
+
+def test_a_launch_that_failed_ends_the_wait_with_its_reason() -> None:
+    autoscaling = _stubber("autoscaling")
+    autoscaling.add_response("create_auto_scaling_group", {})
+    autoscaling.add_response("describe_auto_scaling_groups", _group())
+    activity = {
+        "ActivityId": "a-1",
+        "AutoScalingGroupName": "g",
+        "Cause": "a difference",
+        "StartTime": "2026-01-01T00:00:00Z",
+        "StatusCode": "Failed",
+        "StatusMessage": "Interface: [eni-1] in use. Launching EC2 instance failed.",
+    }
+    autoscaling.add_response("describe_scaling_activities", {"Activities": [activity]})
+    autoscaling.add_response("describe_auto_scaling_groups", _group())
+    wanted = {**_GROUP, "ignoreFailedScalingActivities": False}
+    with pytest.raises(NotReadyError, match=r"scaling activity \(a-1\): Failed: Interface: \[eni-1\] in use"):
+        TYPES["aws:autoscaling/group:Group"].create_it(_aws(autoscaling=autoscaling), wanted)
+    autoscaling.assert_no_pending_responses()
 
 
 def test_hooks_are_there_before_the_first_instance() -> None:

@@ -1,0 +1,81 @@
+"""The cluster's machines under the real engine: made, unchanged, changed, replaced, and gone without a trace."""
+
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from provider_stage import REGION, Sandbox, Stack
+
+from envs.sandbox import account
+from envs.sandbox.aws.inventory import inventory
+
+pytestmark = pytest.mark.xdist_group("provider-engine")
+
+
+@pytest.fixture
+def stack(sandbox: Sandbox, tmp_path: Path) -> Stack:
+    """A new stack of the engine."""
+    return Stack(sandbox, tmp_path)
+
+
+def _inventory(sandbox: Sandbox) -> list[str]:
+    told = account.load(sandbox.state_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", told.endpoint)
+        return inventory(boto3.Session(told.access_key, told.secret_key, region_name=REGION))
+
+
+def _seed(sandbox: Sandbox, number: int) -> dict[str, Any]:
+    """The machine that runs as a seed, as a stranger finds it: by its tags."""
+    filters = [
+        {"Name": "tag:cluster", "Values": ["trial"]},
+        {"Name": "tag:node", "Values": [f"seed-{number}"]},
+        {"Name": "instance-state-name", "Values": ["running"]},
+    ]
+    (reservation,) = sandbox.client("ec2").describe_instances(Filters=filters)["Reservations"]
+    return reservation["Instances"][0]
+
+
+def test_the_fleet_lives_and_leaves_nothing(sandbox: Sandbox, stack: Stack) -> None:
+    before = _inventory(sandbox)
+    stack.up("fleet")
+    first = _seed(sandbox, 1)
+    assert {tag["Key"]: tag["Value"] for tag in first["Tags"]}["Owner"] == "one"
+
+    sandbox.client("ec2").terminate_instances(InstanceIds=[first["InstanceId"]])
+    second = _seed(sandbox, 1)
+    assert second["InstanceId"] != first["InstanceId"]
+    assert second["PrivateIpAddress"] == first["PrivateIpAddress"]
+
+    stack.unchanged("fleet")
+    stack.destroy()
+    assert _inventory(sandbox) == before
+
+
+def test_the_fleet_is_changed_in_place(sandbox: Sandbox, stack: Stack) -> None:
+    stack.up("fleet")
+    made = stack.ids()
+    stack.up("fleet", data_gb=30, owner="two")
+    stack.unchanged("fleet", data_gb=30, owner="two")
+    assert stack.ids() == made
+    disk = sandbox.client("ec2").describe_volumes(VolumeIds=[made["fleet-seed-0-data"]])["Volumes"][0]
+    assert (disk["Size"], disk["State"], disk["Encrypted"]) == (30, "available", True)
+    stack.destroy()
+
+
+def test_an_interface_in_use_is_told_instead_of_waited_for(sandbox: Sandbox, stack: Stack) -> None:
+    told = stack.fails("up", "taken")
+    assert "in use. Launching EC2 instance failed." in told
+    assert "late" in told
+    taken = stack.ids()["interface"]
+    stack.destroy()
+    ec2 = sandbox.client("ec2")
+    assert taken not in {
+        each["NetworkInterfaceId"] for each in ec2.describe_network_interfaces()["NetworkInterfaces"]
+    }
+
+
+def test_an_interface_of_another_zone_is_told(stack: Stack) -> None:
+    assert "for parameter availabilityZone is invalid" in stack.fails("up", "taken", zone="b")
+    stack.destroy()
