@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, assert_nothing_left, fleetstream
+
+from tests.e2e.conftest import ROOT, assert_nothing_left, fleetstream
 
 pytestmark = pytest.mark.e2e
 
@@ -41,7 +42,7 @@ def test_an_environment_comes_up_stays_as_it_is_follows_its_settings_and_goes(
     path.write_text(re.sub(r"( buffer_seconds:) \d+", r"\1 120", settings))
     shown = fleetstream("preview", *where)
     assert shown.returncode == 0, shown.stderr
-    assert "nothing that keeps data is replaced or deleted" in shown.stdout
+    assert "nothing that keeps data is replaced or deleted" in shown.stderr
     followed = fleetstream("up", *where)
     assert followed.returncode == 0, followed.stderr
     changes = re.findall(

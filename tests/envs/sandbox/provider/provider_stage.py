@@ -98,12 +98,18 @@ class Stack:
 
     def resources(self) -> dict[str, dict[str, Any]]:
         """The resources in the engine's state, by name."""
-        found = json.loads(self.state())["checkpoint"]["latest"].get("resources") or []
-        return {each["urn"].rpartition("::")[2]: each for each in found}
+        return {each["urn"].rpartition("::")[2]: each for each in self._deployed()}
+
+    def _deployed(self) -> list[dict[str, Any]]:
+        return json.loads(self.state())["checkpoint"]["latest"].get("resources") or []
 
     def ids(self) -> dict[str, str]:
         """The ids of the resources, by name."""
         return {name: each["id"] for name, each in self.resources().items() if each.get("id")}
+
+    def identities(self) -> dict[str, str]:
+        """The ids of the resources by URN, for programs in which several kinds share a name."""
+        return {each["urn"]: each["id"] for each in self._deployed() if each.get("id")}
 
     def state(self) -> str:
         """The state as it is on disk, secrets encrypted."""

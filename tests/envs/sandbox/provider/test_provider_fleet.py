@@ -55,11 +55,11 @@ def test_the_fleet_lives_and_leaves_nothing(sandbox: Sandbox, stack: Stack) -> N
 
 def test_the_fleet_is_changed_in_place(sandbox: Sandbox, stack: Stack) -> None:
     stack.up("fleet")
-    made = stack.ids()
+    made = stack.identities()
     stack.up("fleet", data_gb=30, owner="two")
     stack.unchanged("fleet", data_gb=30, owner="two")
-    assert stack.ids() == made
-    disk = sandbox.client("ec2").describe_volumes(VolumeIds=[made["fleet-seed-0-data"]])["Volumes"][0]
+    assert stack.identities() == made
+    disk = sandbox.client("ec2").describe_volumes(VolumeIds=[stack.ids()["fleet-seed-0-data"]])["Volumes"][0]
     assert (disk["Size"], disk["State"], disk["Encrypted"]) == (30, "available", True)
     stack.destroy()
 
