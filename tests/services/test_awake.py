@@ -33,6 +33,9 @@ def test_every_processor_has_an_idler_that_runs_only_when_nothing_else_does(virt
             (processor,) for processor in sorted(os.sched_getaffinity(0))
         ]
         assert {os.sched_getscheduler(idler.pid) for idler in idlers()} == {os.SCHED_IDLE}
+        # Where the kernel schedules by session, the policy alone would leave each of them a full share.
+        groups = [Path(f"/proc/{idler.pid}/autogroup") for idler in idlers()]
+        assert all(group.read_text().split()[-1] == "19" for group in groups if group.exists())
     assert not idlers()
     assert kept.seconds > 0
 

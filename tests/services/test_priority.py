@@ -17,6 +17,9 @@ def policies(pid: int) -> set[int]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="raising a priority needs root")
 def test_another_process_is_raised_for_the_block_and_what_is_left_out_is_not() -> None:
     with subprocess.Popen(["sleep", "60"]) as other:
+        # A new program has its name a moment after its parent is told that it runs.
+        while Path(f"/proc/{other.pid}/comm").read_text() != "sleep\n":
+            pass
         try:
             with priority.raised(other.pid, all_but="sle") as got:
                 assert (got, policies(other.pid)) == (
