@@ -32,7 +32,9 @@ _UNHURRIED: Final = r"C[12] Compiler|ZWorker"
 
 _JVM: Final = (
     "-Xms1g",
-    "-Xmx1g",
+    # What is collected late, because something else had the processors, is room and not a stop.
+    "-XX:SoftMaxHeapSize=1g",
+    "-Xmx2g",
     # The other collectors stop the broker for 7-30 ms now and then, which is the whole budget of a message.
     "-XX:+UseZGC",
     "-XX:+AlwaysPreTouch",

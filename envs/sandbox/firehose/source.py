@@ -20,10 +20,15 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT: Final = 15.0
 _REFUSALS_BEFORE_FAILURE: Final = 5
+_SHORT_S: Final = 5.0
+"""A pause of the reader that is shorter is not told to librdkafka: it would throw away what it has fetched ahead, and
+the broker would send all that once more after each of many pauses a second."""
 # Few large fetches: the stream is in no hurry, and the broker serves others who are.
 _FETCHING: Final = {
     "fetch.min.bytes": 64 * 1024,
     "fetch.wait.max.ms": 500,
+    # A part at a time: while the broker encrypts an answer, whoever shares its network thread waits.
+    "max.partition.fetch.bytes": 128 * 1024,
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 16 * 1024,
 }
@@ -36,6 +41,7 @@ class Source:
         self._settings = settings
         self._refusals = 0
         self._paused = False
+        self._waits_since: float | None = None
         self._positions: dict[int, int] = {}
         self._behind: set[int] = set()
         group = f"firehose-{settings.name}"
@@ -62,6 +68,10 @@ class Source:
 
         Raises `KafkaException` for errors that do not pass, `StreamError` when the brokers refuse the stream's role.
         """
+        waits = self._waits(paused)
+        if paused and waits < _SHORT_S:
+            time.sleep(seconds)
+            return []
         self._pause(paused)
         if paused:
             message = self._consumer.poll(seconds)
@@ -132,6 +142,12 @@ class Source:
     def _start_at(self, positions: Mapping[int, int]) -> None:
         self._consumer.assign([TopicPartition(self._settings.topic, number, at) for number, at in positions.items()])
         self._paused = False
+
+    def _waits(self, paused: bool) -> float:
+        """For how long the reader has not wanted anything, in seconds."""
+        now = time.monotonic()
+        self._waits_since = (self._waits_since or now) if paused else None
+        return now - (self._waits_since or now)
 
     def _pause(self, paused: bool) -> None:
         if paused != self._paused:

@@ -4,6 +4,7 @@ import base64
 import gzip
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from botocore.awsrequest import AWSResponse
 from confluent_kafka import TopicPartition
 
 from envs import toolchain
-from envs.sandbox import account, broker
+from envs.sandbox import account, broker, processes
+from envs.sandbox.firehose.buffer import Record
 from envs.sandbox.firehose.errors import StreamError
 from envs.sandbox.firehose.settings import Transformation
 from envs.sandbox.firehose.source import Source
@@ -308,6 +310,30 @@ def test_a_role_that_the_brokers_refuse_ends_the_stream_with_the_reason(stage: S
 def read_on(source: Source) -> None:
     while True:
         source.read(0.1, paused=False)
+
+
+def test_what_was_fetched_ahead_outlasts_a_short_wait(stage: Stage) -> None:
+    stage.topic("ahead", messages("r1-00", 5000))
+    source = Source(stream_settings("ahead"), stage.kafka)
+    record = processes.find(stage.state_dir, broker.ROLE)
+    assert record is not None
+    try:
+        read: list[Record] = []
+        wait_until(lambda: bool(read.extend(source.read(1, paused=False)) or len(read) >= 2000))
+        time.sleep(1)
+        os.kill(record.pid, signal.SIGSTOP)
+        try:
+            before = len(read)
+            for _ in range(10):
+                assert source.read(0.02, paused=True) == []
+            read += source.read(1, paused=False)
+        finally:
+            os.kill(record.pid, signal.SIGCONT)
+        assert len(read) > before
+        wait_until(lambda: bool(read.extend(source.read(1, paused=False)) or len(read) >= 5000))
+    finally:
+        source.close()
+    assert len({(one.partition, one.offset) for one in read}) == len(read) == 5000
 
 
 def test_a_process_that_is_killed_while_it_delivers_loses_nothing(stage: Stage) -> None:
