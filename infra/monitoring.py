@@ -14,7 +14,7 @@ from infra.sections import Monitoring as MonitoringSettings
 
 _SERVICE: Final = "cloudwatch.amazonaws.com"
 _TOPIC_ACTIONS: Final = tuple(
-    f"SNS:{action}"
+    f"sns:{action}"
     for action in (
         "AddPermission",
         "DeleteTopic",
@@ -26,7 +26,7 @@ _TOPIC_ACTIONS: Final = tuple(
         "Subscribe",
     )
 )
-"""All that a topic's policy may name: SNS refuses ``SNS:*`` ("action out of service scope")."""
+"""All that a topic's policy may name: SNS refuses ``sns:*`` ("action out of service scope")."""
 _COMPARISONS: Final = {"above": "GreaterThanThreshold", "below": "LessThanThreshold"}
 _MINUTE: Final = 60
 _COLUMNS: Final = 3
@@ -132,7 +132,7 @@ class Monitoring(pulumi.ComponentResource):
                 Statement(
                     sid="Alarms",
                     principals={"Service": _SERVICE},
-                    actions=["SNS:Publish"],
+                    actions=["sns:Publish"],
                     resources=[topic.arn],
                     conditions=self._own_alarms(),
                 ),

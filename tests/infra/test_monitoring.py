@@ -101,7 +101,7 @@ def test_thresholds_come_from_the_settings() -> None:
 def test_cloudwatch_may_publish_for_alarms_of_this_account_only(sandbox: Declaration) -> None:
     topic = statements(sandbox, "TopicPolicy", "monitoring-alarms")
     assert {sid: each["Effect"] for sid, each in topic.items()} == {"TlsOnly": "Deny", "Alarms": "Allow"}
-    assert topic["Alarms"]["Action"] == ["SNS:Publish"]
+    assert topic["Alarms"]["Action"] == ["sns:Publish"]
     key = statements(sandbox, "Key", "monitoring-key")
     assert key["Alarms"]["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
     for statement in (topic["Alarms"], key["Alarms"]):
