@@ -22,8 +22,9 @@ from moto.kms.models import kms_backends
 from moto.sqs.models import sqs_backends
 
 from envs.sandbox.aws import lambda_rules as rules
-from envs.sandbox.aws import policy, sts
+from envs.sandbox.aws import permissions, sts
 from envs.sandbox.aws.host import Host
+from envs.sandbox.aws.permission_needs import Asked, needs
 
 if TYPE_CHECKING:
     from envs.sandbox.functions import FunctionPool, InvokeResult
@@ -216,24 +217,25 @@ class FunctionsBackend(LambdaBackend):
     def _write_log(self, found: LambdaFunction, written: bytes) -> None:
         if not isinstance(found, Function):
             return
-        group, stream = found.logging["LogGroup"], found.log_stream
-        arn = f"arn:aws:logs:{self.region_name}:{self.account_id}:log-group:{group}"
-        documents = rules.role_documents(self._role(found.role))
+        account, group, stream = self.host.account, found.logging["LogGroup"], found.log_stream
+        who = permissions.role_caller(account, self._role(found.role), _SERVICE)
         logs = found.logs_backend
 
-        def may(action: str, resource: str) -> bool:
-            return policy.permits(documents, f"logs:{action}", resource)
+        def may(operation: str, stream: str) -> bool:
+            names = {"logGroupName": group, "logStreamName": stream}
+            return permissions.may(
+                account, who, needs(Asked("logs", operation, self.account_id, self.region_name, names))
+            )
 
         if group not in logs.groups:
-            if not may("CreateLogGroup", f"{arn}:*"):
+            if not may("CreateLogGroup", ""):
                 return
             logs.create_log_group(group, {})
-        inside = f"{arn}:log-stream:{stream}"
         if stream not in logs.groups[group].streams:
-            if not may("CreateLogStream", inside):
+            if not may("CreateLogStream", stream):
                 return
             logs.create_log_stream(group, stream)
-        if may("PutLogEvents", inside):
+        if may("PutLogEvents", stream):
             now = int(unix_time_millis())
             lines = written.decode(errors="replace").splitlines()
             logs.put_log_events(group, stream, [{"timestamp": now, "message": line} for line in lines])
@@ -278,7 +280,9 @@ def install(host: Host) -> None:
     """Puts this backend and its responses in the place of moto's."""
     FunctionsBackend.host = host
     lambda_backends.backend = FunctionsBackend
-    urls.url_paths = dict.fromkeys(urls.url_paths, _Response.dispatch)
+    # A name may end in :$LATEST. (A plain dollar is taken out of every path on the way to the server.)
+    paths = (path.replace(r"[\w_:%-]+", r"[\w_:%\x24-]+") for path in urls.url_paths)
+    urls.url_paths = dict.fromkeys(paths, _Response.dispatch)
 
 
 def close() -> None:

@@ -1,9 +1,10 @@
 """Reads IAM policy documents far enough to say whether a principal may do something.
 
-What is evaluated: Effect, Principal, Action and NotAction, Resource of a role's own policies, and the condition
-operators that trust and resource policies of services use (IAM User Guide, "Policy evaluation logic" and "IAM JSON
-policy elements: Condition operators"). Resource elements of resource policies are not looked at: they speak of the
-one resource that they are attached to.
+What is evaluated: Effect, Principal, Action and NotAction, Resource and NotResource, and the condition operators that
+the program and AWS's own default policies use (IAM User Guide, "Policy evaluation logic" and "IAM JSON policy
+elements: Condition operators"). What is not known here is refused, never passed over. moto's own evaluation
+(`moto.iam.access_control.IAMPolicy`) is not used for this: it passes over every condition operator but StringEquals,
+takes an Allow whose condition does not hold for a denial, and reads dots and brackets of ARNs as a pattern.
 """
 
 import json
@@ -15,7 +16,11 @@ from typing import Any, Final
 from envs.errors import FleetstreamError
 
 _NEGATED: Final = "Not"
-_OPERATORS: Final = frozenset({"Bool", "StringEquals", "StringLike", "ArnEquals", "ArnLike"})
+_OPERATORS: Final = frozenset(
+    {"ArnEquals", "ArnLike", "Bool", "StringEquals", "StringEqualsIgnoreCase", "StringLike"}
+)
+_ABSENT: Final = "Null"
+_ARN_PARTS: Final = 6
 
 
 class PolicyError(FleetstreamError):
@@ -26,15 +31,28 @@ class PolicyError(FleetstreamError):
 class Call:
     """Who wants to do what: an action, the caller's service principal or ARN, and the request's condition keys.
 
-    A condition key in `ignored` holds whatever the policy compares it with: its value is not known here.
+    `arn` of an assumed role is its session's, and `role` the role's own. A condition key in `ignored` holds whatever
+    the policy compares it with: its value is not known here. With `known` (lower case, ``*`` stands for anything), a
+    policy may compare only these keys and those of the request: whether any other has a value cannot be said.
     """
 
     action: str
     service: str | None = None
     arn: str | None = None
+    role: str | None = None
     account: str | None = None
     context: Mapping[str, str] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
+    known: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a call does not pass, in AWS's words, and the statement that would let it, or that forbids it."""
+
+    reason: str
+    statement: Mapping[str, Any]
+    forbidden: bool
 
 
 def statements(document: str | Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -71,6 +89,47 @@ def permits(documents: Iterable[str | Mapping[str, Any]], action: str, resource:
     return effects == {"Allow"}
 
 
+def decide(
+    call: Call,
+    resource: str,
+    identity: Iterable[str | Mapping[str, Any]],
+    attached: str | Mapping[str, Any] | None = None,
+    *,
+    key: bool = False,
+) -> Refusal | None:
+    """Whether a principal may do something to a resource of its own account: None, or why it may not.
+
+    `identity` are the principal's own policies, `attached` is the resource's. One of them is enough, unless the
+    resource is a `key`: then its policy lets the principal in by name, or the account as a whole, and only in the
+    second case the principal's own policies count (KMS Developer Guide, "Key policies in AWS KMS"). Raises
+    `PolicyError`.
+    """
+    own = [
+        each
+        for document in identity
+        for each in statements(document)
+        if _resource_matches(each, resource) and _action_and_conditions_match(each, call)
+    ]
+    theirs = [
+        each
+        for each in (statements(attached) if attached else [])
+        if _resource_matches(each, resource, attached=True) and _matches(each, call)
+    ]
+    for kind, found in (("an identity", own), ("a resource", theirs)):
+        for each in found:
+            if each["Effect"] == "Deny":
+                return Refusal(f"with an explicit deny in {kind}-based policy", each, forbidden=True)
+    admitted = any(not _names_account_only(each, call) for each in theirs)
+    if admitted or (own and (theirs or not key)):
+        return None
+    missing: dict[str, Any] = {"Effect": "Allow", "Action": call.action, "Resource": resource}
+    if key and not theirs:
+        missing = {**missing, "Principal": {"AWS": call.role or call.arn}, "Resource": "*"}
+    kind = "resource" if key and not theirs else "identity"
+    reason = f"because no {kind}-based policy allows the {call.action} action"
+    return Refusal(reason, missing, forbidden=False)
+
+
 def denies_everybody(statement: Mapping[str, Any], action: str, resource: str, context: Mapping[str, str]) -> bool:
     """Whether a Deny statement is for every principal and surely meets this request.
 
@@ -99,7 +158,18 @@ def _matches(statement: Mapping[str, Any], call: Call) -> bool:
     return _action_and_conditions_match(statement, call)
 
 
-def _resource_matches(statement: Mapping[str, Any], resource: str) -> bool:
+def _names_account_only(statement: Mapping[str, Any], call: Call) -> bool:
+    """An account as principal is its root: it leaves the decision to the account's own policies."""
+    return not any(
+        kind == "*" or (kind == "Service" and value == call.service) or value in ("*", call.arn, call.role)
+        for kind, value in _principals(statement.get("Principal"))
+    )
+
+
+def _resource_matches(statement: Mapping[str, Any], resource: str, *, attached: bool = False) -> bool:
+    if attached and not {"Resource", "NotResource"} & statement.keys():
+        # A role's trust policy: it speaks of the role.
+        return True
     if "NotResource" in statement:
         return not any(_like(resource, pattern) for pattern in _texts(statement["NotResource"]))
     return any(_like(resource, pattern) for pattern in _texts(statement.get("Resource", [])))
@@ -107,9 +177,9 @@ def _resource_matches(statement: Mapping[str, Any], resource: str) -> bool:
 
 def _action_and_conditions_match(statement: Mapping[str, Any], call: Call) -> bool:
     if "NotAction" in statement:
-        if any(_like(call.action, pattern) for pattern in _texts(statement["NotAction"])):
+        if any(_like_action(call.action, pattern) for pattern in _texts(statement["NotAction"])):
             return False
-    elif not any(_like(call.action, pattern) for pattern in _texts(statement.get("Action", []))):
+    elif not any(_like_action(call.action, pattern) for pattern in _texts(statement.get("Action", []))):
         return False
     return all(
         _condition_holds(operator, key, _texts(values), call)
@@ -134,29 +204,53 @@ def _principal_matches(kind: str, value: str, call: Call) -> bool:
         return call.service == value
     if kind == "AWS" and call.arn is not None:
         # An account number or its root stands for everybody in the account whom its own policies allow it.
-        return value in ("*", call.arn, call.account) or value.endswith(f"::{call.account}:root")
+        return value in ("*", call.arn, call.role, call.account) or value.endswith(f"::{call.account}:root")
     return False
 
 
 def _condition_holds(operator: str, key: str, wanted: list[str], call: Call) -> bool:
     base = operator.removesuffix("IfExists")
     plain = base.replace(_NEGATED, "", 1)
-    if plain not in _OPERATORS:
+    if plain not in _OPERATORS and operator != _ABSENT:
         raise PolicyError(f"the condition operator {operator!r} is not evaluated by the emulated AWS")
-    if key.lower() in call.ignored:
+    name = key.lower()
+    values = {each.lower(): value for each, value in call.context.items()}
+    if call.known is not None and name not in values and not any(_like(name, each) for each in call.known):
+        raise PolicyError(f"the condition key {key!r} is not evaluated by the emulated AWS")
+    if name in call.ignored:
         return True
-    values = {name.lower(): value for name, value in call.context.items()}
-    present = values.get(key.lower())
+    present = values.get(name)
+    if operator == _ABSENT:
+        return (present is None) is (wanted[0].lower() == "true")
     negated = base != plain
     if present is None:
         return operator.endswith("IfExists") or negated
-    compare = _like if plain in ("Bool", "StringLike", "ArnEquals", "ArnLike") else str.__eq__
-    return any(compare(present, pattern) for pattern in wanted) is not negated
+    return any(_compare(plain, present, pattern) for pattern in wanted) is not negated
+
+
+def _compare(operator: str, value: str, wanted: str) -> bool:
+    match operator:
+        case "StringEquals":
+            return value == wanted
+        case "StringEqualsIgnoreCase" | "Bool":
+            return value.lower() == wanted.lower()
+        case "StringLike":
+            return _like(value, wanted)
+        case _:
+            # A wildcard of an ARN does not reach over a colon, except in the last part.
+            parts, patterns = value.split(":", _ARN_PARTS - 1), wanted.split(":", _ARN_PARTS - 1)
+            return len(parts) == len(patterns) and all(map(_like, parts, patterns))
+
+
+def _like_action(action: str, pattern: str) -> bool:
+    return _like(action.lower(), pattern.lower())
 
 
 def _like(value: str, pattern: str) -> bool:
+    if "${" in pattern:
+        raise PolicyError(f"the policy variable in {pattern!r} is not evaluated by the emulated AWS")
     # fnmatch would take brackets as character sets; IAM knows only * and ?.
-    return fnmatchcase(value.lower(), pattern.lower().replace("[", "[[]"))
+    return fnmatchcase(value, pattern.replace("[", "[[]"))
 
 
 def _texts(values: Any) -> list[str]:

@@ -4,28 +4,35 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import Final
 
 import orjson
 from werkzeug.wrappers import Request, Response
 
 from envs.sandbox.account import Account
-from envs.sandbox.aws import iam_token, sts
+from envs.sandbox.aws import iam_token, permissions, policy, sts
+from envs.sandbox.aws.permission_needs import Need, cluster_needs
 
 log = logging.getLogger("envs.sandbox.aws")
 
 Route = Callable[[Request], Response]
 
+_REFUSALS: Final = (permissions.AccessDeniedError, permissions.UnknownCallerError, policy.PolicyError)
+
 
 def table(account: Account) -> Mapping[str, Route]:
     """Path -> what answers it. All of them are unsigned GETs on the loopback interface.
 
-    * ``/fleetstream/kafka/principal?token=``: who signed an MSK IAM token: 200 ``{"principal", "expires_ms"}``
+    * ``/fleetstream/kafka/principal?token=``: who signed an MSK IAM token: 200 ``{"principal", "expires_ms"}``; a
+      role that may not ``kafka-cluster:Connect`` to the deployed cluster is refused
+    * ``/fleetstream/kafka/authorize?role=&service=&action=&resource=``: see `sts_client`
     * ``/fleetstream/sts/assume?role=&service=``: see `sts_client`
 
     Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing.
     """
     return {
         "/fleetstream/kafka/principal": partial(_principal, account),
+        "/fleetstream/kafka/authorize": partial(_authorize, account),
         "/fleetstream/sts/assume": partial(_assume, account),
     }
 
@@ -34,12 +41,34 @@ def _principal(account: Account, request: Request) -> Response:
     token = request.args.get("token")
     if not token:
         return _answer({"error": "the parameter `token` is missing"}, 400)
+    keys: list[tuple[str, str | None]] = []
+
+    def secret_of(access_key: str, session_token: str | None) -> tuple[str, str] | None:
+        keys.append((access_key, session_token))
+        return sts.secret_of(account, access_key, session_token)
+
     try:
-        found = iam_token.verify(token, partial(sts.secret_of, account), datetime.now(UTC), account.region)
-    except iam_token.TokenError as error:
+        found = iam_token.verify(token, secret_of, datetime.now(UTC), account.region)
+        if (who := permissions.caller(account, *keys[-1])) is not None:
+            for need in cluster_needs(iam_token.ACTION, account.account_id, account.region):
+                permissions.demand(account, who, need)
+    except (iam_token.TokenError, *_REFUSALS) as error:
         log.warning("refused a token: %s", error)
         return _answer({"error": str(error)}, 403)
     return _answer({"principal": found.arn, "expires_ms": found.expires_ms})
+
+
+def _authorize(account: Account, request: Request) -> Response:
+    values = [request.args.get(name) for name in ("role", "service", "action", "resource")]
+    if not all(values):
+        return _answer({"error": "the parameters `role`, `service`, `action` and `resource` are needed"}, 400)
+    role, service, action, resource = map(str, values)
+    try:
+        assumed = sts.trusted_role(account, role, service)
+        permissions.demand(account, permissions.role_caller(account, assumed, service), Need(action, resource))
+    except (sts.TrustError, *_REFUSALS) as error:
+        return _answer({"error": str(error)}, 403)
+    return _answer({})
 
 
 def _assume(account: Account, request: Request) -> Response:

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Request
 
 from envs.errors import FleetstreamError
 from envs.sandbox.account import Account
-from envs.sandbox.aws import extensions, routes, unknown
+from envs.sandbox.aws import extensions, permissions, routes, unknown
 
 log = logging.getLogger("envs.sandbox.aws")
 
@@ -45,16 +45,24 @@ class _Dispatcher(DomainDispatcherApplication):
 
 
 class Application:
-    """The WSGI application: our own routes first, then moto; what moto does not know is answered by name."""
+    """The WSGI application: our own routes first, then moto; what moto does not know is answered by name.
+
+    What a caller may not do never gets as far as moto.
+    """
 
     def __init__(self, settings: Account) -> None:
         self._moto = _Dispatcher(create_backend_app)
+        self._settings = settings
         self._routes = routes.table(settings)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         # A signed request is a client of AWS, whatever its path: an S3 object may carry any name.
         if "HTTP_AUTHORIZATION" not in environ and (route := self._routes.get(environ.get("PATH_INFO", ""))):
             return route(Request(environ))(environ, start_response)
+        if (refusal := permissions.refuse(self._settings, environ)) is not None:
+            # Read all the same: on a kept-alive connection it would be taken for the next request.
+            Request(environ).get_data(cache=False)
+            return refusal(environ, start_response)
         begun: list[Any] = []
 
         def begin(*arguments: Any) -> None:

@@ -61,12 +61,17 @@ def assume_for_service(account: Account, region: str, role_arn: str, service: st
     _forget_expired(backend)
     return backend.assume_role(
         region_name=region,
-        role_session_name=service.split(".")[0],
+        role_session_name=session_name(service),
         role_arn=role_arn,
         policy="",
         duration=int(_SERVICE_SESSION.total_seconds()),
         external_id="",
     )
+
+
+def session_name(service: str) -> str:
+    """What an emulated service calls its sessions of roles."""
+    return service.split(".")[0]
 
 
 def credentials(role: AssumedRole) -> dict[str, str]:

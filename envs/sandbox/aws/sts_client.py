@@ -8,6 +8,13 @@ public API can present. The emulated STS therefore has one more door, for the ex
     403 {"error": what the role or its trust policy lacks}
 
 The role must exist and its trust policy must name the service; the server's side is `envs.sandbox.aws.sts`.
+
+The broker asks only at sign-in what a role may do. What a service does on it besides, it asks itself::
+
+    GET {AWS_ENDPOINT_URL}/fleetstream/kafka/authorize?role=&service=&action=kafka-cluster:ReadData&resource=<ARN>
+    200 {}
+    403 {"error": AWS's words}
+
 This module needs no moto, so that any process of a sandbox can import it.
 """
 
@@ -49,25 +56,35 @@ def assume(role_arn: str, service: str) -> dict[str, Any]:
 
     Raises `AssumeRoleError` with the reason of the emulated STS, or when nothing answers at AWS_ENDPOINT_URL.
     """
+    return _ask("sts/assume", role_arn, service, f"{service} cannot assume {role_arn}")
+
+
+def require(role_arn: str, service: str, action: str, resource: str) -> None:
+    """Raises `AssumeRoleError` unless the role, in the hands of `service`, may do `action` on `resource` (an ARN)."""
+    what = f"{service} cannot tell whether {role_arn} may do {action}"
+    _ask("kafka/authorize", role_arn, service, what, action=action, resource=resource)
+
+
+def _ask(route: str, role_arn: str, service: str, failure: str, **more: str) -> dict[str, Any]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if not endpoint:
         raise AssumeRoleError("AWS_ENDPOINT_URL is not set: service roles are assumed inside a sandbox only")
     try:
         answer = urllib3.request(
             "GET",
-            f"{endpoint.rstrip('/')}/fleetstream/sts/assume",
-            fields={"role": role_arn, "service": service},
+            f"{endpoint.rstrip('/')}/fleetstream/{route}",
+            fields={"role": role_arn, "service": service, **more},
             timeout=10,
             retries=urllib3.Retry(connect=3, read=3, backoff_factor=0.2),
         )
     except urllib3.exceptions.HTTPError as error:
-        raise AssumeRoleError(f"{service} cannot assume {role_arn}: no answer from {endpoint} ({error})") from error
+        raise AssumeRoleError(f"{failure}: no answer from {endpoint} ({error})") from error
     try:
         body = json.loads(answer.data)
     except ValueError:
         body = {"error": answer.data.decode(errors="replace")[:500]}
     if answer.status != 200:
-        raise AssumeRoleError(body.get("error") or f"{service} cannot assume {role_arn}: HTTP {answer.status}")
+        raise AssumeRoleError(body.get("error") or f"{failure}: HTTP {answer.status}")
     return body
 
 

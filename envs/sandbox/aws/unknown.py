@@ -43,9 +43,12 @@ def message(environ: dict[str, Any], detail: str = "") -> str:
     return f"the emulated AWS does not implement {action} of {service}"
 
 
-def answer(environ: dict[str, Any], status: HTTPStatus, code: str, text: str) -> Response:
-    """An error in the form that the service's clients read: JSON, or one of three kinds of XML."""
-    service = signed_for(environ) or ""
+def answer(environ: dict[str, Any], status: HTTPStatus, code: str, text: str, service: str | None = None) -> Response:
+    """An error in the form that the service's clients read: JSON, or one of three kinds of XML.
+
+    `service` is the one that the request was signed for, when that is not in its header.
+    """
+    service = service or signed_for(environ) or ""
     if service == "s3":
         body = f"<Error><Code>{code}</Code><Message>{html.escape(text)}</Message></Error>"
     elif service == "ec2":

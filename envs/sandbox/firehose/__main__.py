@@ -21,6 +21,7 @@ from confluent_kafka import KafkaException
 from envs.errors import FleetstreamError
 from envs.sandbox import account
 from envs.sandbox.aws.sts_client import service_session
+from envs.sandbox.firehose import rights
 from envs.sandbox.firehose.delivery import Delivery
 from envs.sandbox.firehose.destination import Destination
 from envs.sandbox.firehose.errors import StreamError, StreamGoneError
@@ -90,22 +91,24 @@ def deliver(settings: Settings, firehose: Any, stop: threading.Event) -> None:
     def pause(seconds: float) -> None:
         give_up.wait(seconds)
 
-    role = session(settings.role_arn)
+    role, reader = session(settings.role_arn), session(settings.source_role_arn)
+    rights.check_destination(settings, role, _QUICK)
+    rights.check_source(settings, reader, _PRINCIPAL, _QUICK)
     reporter = Reporter(settings, boto3.client("cloudwatch", config=_QUICK), role.client("logs", config=_QUICK))
     destination = Destination(settings, role.client("s3", config=_QUICK), reporter, give_up)
     transform = pass_through
     if settings.transformation is not None:
-        invoker = session(settings.transformation.role_arn).client("lambda", config=_PATIENT)
+        invoker = session(settings.transformation.role_arn)
+        rights.check_transformation(settings.transformation.function_arn, invoker, _QUICK)
         transform = LambdaTransformation(
             settings,
             settings.transformation,
-            invoker,
+            invoker.client("lambda", config=_PATIENT),
             cancelled=give_up.is_set,
             verify=lambda: describe(firehose, settings.name),
             report=reporter.error,
             sleep=pause,
         )
-    reader = session(settings.source_role_arn)
     config = kafka.client_config(
         kafka.bootstrap_servers(settings.cluster_arn, reader), settings.region, session=reader
     )

@@ -52,6 +52,11 @@ class Settings:
     log_group: str | None
     log_stream: str | None
 
+    @property
+    def group(self) -> str:
+        """The consumer group of a stream, which outlives its versions."""
+        return f"firehose-{self.name}"
+
 
 def from_description(description: Mapping[str, Any]) -> Settings:
     """Settings of an ACTIVE stream. Raises `StreamError` for what cannot be executed, naming each such setting."""

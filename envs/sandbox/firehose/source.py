@@ -44,7 +44,7 @@ class Source:
         self._waits_since: float | None = None
         self._positions: dict[int, int] = {}
         self._behind: set[int] = set()
-        group = f"firehose-{settings.name}"
+        group = settings.group
         self._consumer = Consumer(
             {
                 **config,
