@@ -153,6 +153,7 @@ def refuse(account: Account, environ: dict[str, Any]) -> Response | None:
         for need in needs(_asked(account, environ, service, region)):
             demand(account, who, need, region)
     except UnknownCallerError as error:
+        log.error("%s (%s of %s)", error, access_key, service)
         code = "InvalidAccessKeyId" if service == "s3" else "InvalidClientTokenId"
         return unknown.answer(environ, HTTPStatus.FORBIDDEN, code, str(error), service)
     except AccessDeniedError as error:

@@ -59,16 +59,16 @@ class Application:
         # A signed request is a client of AWS, whatever its path: an S3 object may carry any name.
         if "HTTP_AUTHORIZATION" not in environ and (route := self._routes.get(environ.get("PATH_INFO", ""))):
             return route(Request(environ))(environ, start_response)
-        if (refusal := permissions.refuse(self._settings, environ)) is not None:
-            # Read all the same: on a kept-alive connection it would be taken for the next request.
-            Request(environ).get_data(cache=False)
-            return refusal(environ, start_response)
         begun: list[Any] = []
 
         def begin(*arguments: Any) -> None:
             begun[:] = arguments
 
         try:
+            if (refusal := permissions.refuse(self._settings, environ)) is not None:
+                # Read all the same: on a kept-alive connection it would be taken for the next request.
+                Request(environ).get_data(cache=False)
+                return refusal(environ, start_response)
             body = self._moto(environ, begin)
         except NotImplementedError as error:
             return self._refuse(environ, start_response, str(error))

@@ -31,7 +31,7 @@ from envs.errors import FleetstreamError
 
 
 class AssumeRoleError(FleetstreamError):
-    """The role cannot be assumed by the service, or the emulated AWS does not answer."""
+    """The service cannot assume the role or may not act as it wants to, or the emulated AWS does not answer."""
 
 
 def service_session(role_arn: str, service: str) -> boto3.Session:

@@ -173,6 +173,31 @@ def _invocations(logs: Any) -> int:
     return sum(event["message"].startswith("REPORT") for event in events)
 
 
+@pytest.mark.parametrize(
+    "action",
+    [
+        "kafka-cluster:Connect",
+        "kafka-cluster:ReadData",
+        "kafka-cluster:DescribeGroup",
+        "kafka:GetBootstrapBrokers",
+        "lambda:GetFunctionConfiguration",
+        "s3:ListBucket",
+    ],
+)
+def test_a_right_that_the_stream_s_role_lacks_ends_it_with_the_right_s_name(stage: Stage, action: str) -> None:
+    iam = stage.client("iam")
+    deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": action, "Resource": "*"}]}
+    iam.put_role_policy(RoleName="delivery", PolicyName="less", PolicyDocument=json.dumps(deny))
+    try:
+        start(stage)
+        wait_until(lambda: not processes.alive(stage.state_dir, ROLE))
+    finally:
+        iam.delete_role_policy(RoleName="delivery", PolicyName="less")
+    tail = processes.log_tail(stage.state_dir, ROLE, 1)
+    assert tail.startswith(f"error: delivery stream {STREAM}: ")
+    assert f"is not authorized to perform: {action} on resource: arn:aws:" in tail
+
+
 def test_a_stream_that_does_not_exist_is_named(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
     argv = [sys.executable, "-m", "envs.sandbox.firehose", "--state-dir", str(stage.state_dir), "--stream", "nowhere"]
     processes.spawn(stage.state_dir, "delivery-nowhere", argv, cwd=ROOT)

@@ -98,3 +98,112 @@ def test_a_denial_for_everybody_is_met_surely_or_not_at_all(parts: dict[str, Any
     given = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::b/*"} | parts
     context = {"aws:SecureTransport": "true"}
     assert policy.denies_everybody(given, "s3:PutObject", "arn:aws:s3:::b/key", context) is denied
+
+
+ROOT = "arn:aws:iam::1:root"
+ROLE = "arn:aws:iam::1:role/x"
+SESSION = "arn:aws:sts::1:assumed-role/x/lambda"
+KEY = "arn:aws:kms:us-east-1:1:key/k"
+SENDS = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": QUEUE}
+
+
+def send(action: str = "sqs:SendMessage", **context: str) -> Call:
+    known = frozenset({"aws:sourcearn", "kms:encryptioncontext:*"})
+    return Call(action, arn=SESSION, role=ROLE, account="1", context=context, known=known)
+
+
+def attached(principal: Any = "*", effect: str = "Allow", **parts: Any) -> dict[str, Any]:
+    return {"Statement": {**SENDS, "Effect": effect, "Principal": principal} | parts}
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "reason"),
+    [
+        ([SENDS], None, None),
+        ([], None, "because no identity-based policy allows the sqs:SendMessage action"),
+        ([SENDS, SENDS | {"Effect": "Deny"}], None, "with an explicit deny in an identity-based policy"),
+        ([SENDS], attached(effect="Deny"), "with an explicit deny in a resource-based policy"),
+        ([SENDS], attached({"AWS": ROOT}, "Deny"), "with an explicit deny in a resource-based policy"),
+        ([SENDS], attached({"AWS": ROLE + "2"}, "Deny"), None),
+        ([SENDS], attached({"Service": "lambda.amazonaws.com"}, "Deny"), None),
+        ([SENDS], attached(effect="Deny", Resource=QUEUE + "-other"), None),
+        ([], attached({"AWS": ROLE}), None),
+        ([], attached({"AWS": SESSION}), None),
+        ([], attached({"AWS": ROOT}), "because no identity-based policy allows the sqs:SendMessage action"),
+        ([], attached({"AWS": "1"}), "because no identity-based policy allows the sqs:SendMessage action"),
+        ([SENDS], attached({"AWS": ROOT}), None),
+        ([SENDS | {"Resource": QUEUE.upper()}], None, "because no identity-based policy allows the sqs:SendMessage"),
+        ([SENDS | {"Action": "SQS:sendmessage"}], None, None),
+    ],
+)
+def test_a_role_on_a_resource_of_its_account(own: list[Any], theirs: Any, reason: str | None) -> None:
+    refusal = policy.decide(send(), QUEUE, [{"Statement": each} for each in own], theirs)
+    assert (refusal is None) if reason is None else (refusal is not None and refusal.reason.startswith(reason))
+
+
+def test_what_is_missing_and_what_forbids_is_told() -> None:
+    missing = policy.decide(send(), QUEUE, [])
+    assert missing == policy.Refusal(
+        "because no identity-based policy allows the sqs:SendMessage action", SENDS, forbidden=False
+    )
+    forbidding = policy.decide(send(), QUEUE, [{"Statement": SENDS | {"Effect": "Deny"}}])
+    assert forbidding is not None
+    assert (forbidding.statement["Effect"], forbidding.forbidden) == ("Deny", True)
+
+
+@pytest.mark.parametrize(
+    ("principal", "own", "passes"),
+    [
+        ({"AWS": ROOT}, True, True),
+        ({"AWS": ROOT}, False, False),
+        ({"AWS": ROLE}, False, True),
+        ({"AWS": ROLE + "2"}, True, False),
+        ({"Service": "logs.amazonaws.com"}, True, False),
+    ],
+)
+def test_a_key_s_policy_comes_first(principal: Any, own: bool, passes: bool) -> None:
+    theirs = {"Statement": {"Effect": "Allow", "Principal": principal, "Action": "kms:*", "Resource": "*"}}
+    mine = [{"Statement": {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": KEY}}] if own else []
+    refusal = policy.decide(send("kms:Decrypt"), KEY, mine, theirs, key=True)
+    assert (refusal is None) is passes
+    if refusal is not None and principal != {"AWS": ROOT}:
+        assert refusal.reason == "because no resource-based policy allows the kms:Decrypt action"
+        assert refusal.statement["Principal"] == {"AWS": ROLE}
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ({"StringEquals": {"kms:ViaService": "s3.amazonaws.com"}}, True),
+        ({"StringEquals": {"kms:ViaService": "S3.amazonaws.com"}}, False),
+        ({"StringEqualsIgnoreCase": {"kms:ViaService": "S3.amazonaws.com"}}, True),
+        ({"StringLike": {"kms:ViaService": "s3.*.com"}}, True),
+        ({"StringNotLike": {"kms:ViaService": "s3.*.com"}}, False),
+        ({"StringEquals": {"kms:EncryptionContext:aws:s3:arn": "x"}}, False),
+        ({"StringNotEquals": {"kms:EncryptionContext:aws:s3:arn": "x"}}, True),
+        ({"Null": {"aws:SourceArn": "true"}}, True),
+        ({"Null": {"kms:ViaService": "true"}}, False),
+        ({"Bool": {"aws:SecureTransport": "TRUE"}}, True),
+        ({"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}}, True),
+        ({"ArnLike": {"aws:PrincipalArn": "arn:aws:*:role/*"}}, False),
+        ({"ArnNotEquals": {"aws:PrincipalArn": ROLE}}, False),
+        ({"StringEquals": {"kms:ViaService": "s3.amazonaws.com"}, "Bool": {"aws:SecureTransport": "false"}}, False),
+    ],
+)
+def test_conditions_of_a_role_s_policy(condition: dict[str, Any], holds: bool) -> None:
+    call = send(**{"kms:ViaService": "s3.amazonaws.com", "aws:SecureTransport": "true", "aws:PrincipalArn": ROLE})
+    assert (policy.decide(call, QUEUE, [{"Statement": SENDS | {"Condition": condition}}]) is None) is holds
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        ({"Condition": {"StringEquals": {"aws:PrincipalTag/team": "x"}}}, "aws:PrincipalTag/team"),
+        ({"Condition": {"ForAllValues:StringEquals": {"aws:TagKeys": "x"}}}, "ForAllValues:StringEquals"),
+        ({"Condition": {"NumericLessThan": {"aws:SourceArn": "1"}}}, "NumericLessThan"),
+        ({"Resource": "arn:aws:sqs:us-east-1:1:${aws:username}"}, "aws:username"),
+    ],
+)
+def test_what_cannot_be_decided_is_refused(parts: dict[str, Any], named: str) -> None:
+    with pytest.raises(PolicyError, match=named):
+        policy.decide(send(), QUEUE, [{"Statement": SENDS | parts}])
