@@ -174,7 +174,7 @@ def flows(
     from envs import lifecycle
     from envs.progress import console
 
-    verdicts = declared.examine(_select(env, emulated, name))
+    verdicts = declared.judge(*declared.read(_select(env, emulated, name)))
     console.print(declared.rendered(verdicts))
     if json is not None:
         lifecycle.write_json(json, declared.as_json(verdicts))

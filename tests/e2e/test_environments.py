@@ -63,20 +63,17 @@ def test_an_environment_comes_up_stays_as_it_is_follows_its_settings_and_goes(
 
 def assert_flows(own: str, name: str) -> None:
     """Every flow is as it must be; without what its way needs there is none, and a rule too many is found."""
-    environment = select(own, emulated=True, sandbox_name=name)
-    outputs = environment.engine().outputs()
-    place = (outputs["region"], outputs["vpc_id"], outputs["kafka_cluster_arn"])
-    account, settings = reachability.read(environment.session(), *place), flows.settings_of(own)
-    assert [one for one in flows.judge(account, settings) if not one.right] == []
+    account, declared = flows.read(select(own, emulated=True, sandbox_name=name))
+    assert [one for one in flows.judge(account, declared) if not one.right] == []
 
-    for flow in flows.wanted(settings):
+    for flow in flows.parse(declared["wanted"]):
         for kind in {type(fact) for fact in account.way(flow)}:
             assert_needed(account, flow, kind)
 
     wide = {too_wide(group, way_out) for group in account.names.values() for way_out in (True, False)}
     opened = Account(account.facts | wide, account.names)
-    wrong = [one.flow for one in flows.judge(opened, settings) if not one.right]
-    assert wrong == [str(flow) for flow in flows.unwanted(settings) if isinstance(flow.target, Group)]
+    wrong = [one.flow for one in flows.judge(opened, declared) if not one.right]
+    assert wrong == [str(flow) for flow in flows.parse(declared["unwanted"]) if isinstance(flow.target, Group)]
 
 
 def assert_needed(account: Account, flow: Flow, kind: type[Fact]) -> None:
