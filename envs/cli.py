@@ -183,6 +183,14 @@ def flows(
 
 
 @app.command()
+def picture(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, name: SandboxName = None) -> None:
+    """Prints a picture of what is deployed, as Mermaid text: components, their resources, who needs whom."""
+    from envs.picture import mermaid
+
+    typer.echo(mermaid(_select(env, emulated, name).engine().resources()), nl=False)
+
+
+@app.command()
 def doctor() -> None:
     """What the toolchain found where, and what to do about what is missing."""
     from envs.doctor import doctor as examine
