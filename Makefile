@@ -1,7 +1,7 @@
 # fleetstream: `make run` and `make test` install what is missing first. All real work is in Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check
+.PHONY: help install run test check tables
 MAKEFLAGS += --no-print-directory
 
 # The first Python that fits. 3.11 is asked first: it is what the Lambda functions run on.
@@ -27,3 +27,6 @@ check: install ## Lint, formatting and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/pyright
+
+tables: install ## Write the tables in documents that are made from settings
+	@.venv/bin/python -m infra.differences

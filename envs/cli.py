@@ -163,6 +163,34 @@ def status(
 
 
 @app.command()
+def flows(
+    env: EnvironmentName = project.SANDBOX,
+    emulated: Emulated = False,
+    name: SandboxName = None,
+    json: JsonPath = None,
+) -> None:
+    """Who can reach whom: proves every declared flow through groups, routes, endpoints and load balancers."""
+    from envs import flows as declared
+    from envs import lifecycle
+    from envs.progress import console
+
+    verdicts = declared.judge(*declared.read(_select(env, emulated, name)))
+    console.print(declared.rendered(verdicts))
+    if json is not None:
+        lifecycle.write_json(json, declared.as_json(verdicts))
+    if not all(one.right for one in verdicts):
+        raise typer.Exit(1)
+
+
+@app.command()
+def picture(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, name: SandboxName = None) -> None:
+    """Prints a picture of what is deployed, as Mermaid text: components, their resources, who needs whom."""
+    from envs.picture import mermaid
+
+    typer.echo(mermaid(_select(env, emulated, name).engine().resources()), nl=False)
+
+
+@app.command()
 def doctor() -> None:
     """What the toolchain found where, and what to do about what is missing."""
     from envs.doctor import doctor as examine

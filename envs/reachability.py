@@ -181,11 +181,11 @@ class Account:
     def __init__(self, facts: Iterable[Fact], names: dict[str, str]) -> None:
         """`names` leads from a security group's or balancer's Name tag to its id or ARN."""
         self.facts = frozenset(facts)
-        self._names = names
+        self.names = names
 
     def without(self, fact: Fact) -> "Account":
         """The same account, had this not been asked for."""
-        return Account(self.facts - {fact}, self._names)
+        return Account(self.facts - {fact}, self.names)
 
     def way(self, flow: Flow) -> list[Fact]:
         """The facts that a flow needs, in its order. Raises `NoWayError`."""
@@ -213,9 +213,9 @@ class Account:
         return found[0]
 
     def _id(self, name: str) -> str:
-        if name not in self._names:
+        if name not in self.names:
             raise NoWayError(f"there is no {name}")
-        return self._names[name]
+        return self.names[name]
 
     def _rule(self, group: Group, port: int, *, egress: bool, peers: Iterable[str], about: str) -> list[Fact]:
         """The rule of a group, with the prefix list's entry, that lets a port pass to or from one of the peers."""
@@ -255,7 +255,7 @@ class Account:
         for subnet in self._private():
             table = self._table(subnet)
             via = [r for r in self._all(Route, table=table.table) if r.via.startswith("vpce-")]
-            route = next((r for r in via if self._names.get(f"prefix list of {service}") == r.destination), None)
+            route = next((r for r in via if self.names.get(f"prefix list of {service}") == r.destination), None)
             if route is None:
                 raise NoWayError(f"no endpoint of {service} for {subnet.id}")
             way += [table, route]
@@ -286,11 +286,9 @@ class Account:
                     raise NoWayError(f"{balancer} is internal")
                 way += [place, *self._to_internet(place.subnet)]
         way += self._rule(group, port, egress=False, peers=[address], about=f"from {source}")
-        way.append(self._one(f"{balancer} does not listen on {port}", Listener, balancer=arn, port=port))
-        listener = way[-1]
-        assert isinstance(listener, Listener)
-        way.append(self._one(f"nothing serves {balancer}, port {port}", Registration, targets=listener.targets))
-        return way + self._between(group, balancer.nodes, listener.target_port)
+        listener: Listener = self._one(f"{balancer} does not listen on {port}", Listener, balancer=arn, port=port)
+        served = self._one(f"nothing serves {balancer}, port {port}", Registration, targets=listener.targets)
+        return [*way, listener, served, *self._between(group, balancer.nodes, listener.target_port)]
 
     def _straight_in(self, source: World | Addresses, target: Group, port: int) -> list[Fact]:
         """Without a balancer: the groups alone decide, since an address may be public one day."""
@@ -316,7 +314,7 @@ class Account:
         return found
 
     def _named(self, group_id: str) -> Group:
-        return Group(next(name for name, known in self._names.items() if known == group_id))
+        return Group(next(name for name, known in self.names.items() if known == group_id))
 
 
 def _inside(inner: str, outer: str) -> bool:
@@ -335,22 +333,18 @@ def _spanned(ranges: list[str]) -> str:
     return str(whole)
 
 
-def read(session: boto3.Session, vpc_id: str, cluster_arn: str) -> Account:
-    """Asks AWS what stands in a VPC."""
-    ec2 = session.client("ec2")
+def read(session: boto3.Session, region: str, vpc_id: str, cluster_arn: str) -> Account:
+    """Asks AWS what stands in a VPC, and which security groups its Kafka cluster has."""
+    ec2 = session.client("ec2", region)
     within = [{"Name": "vpc-id", "Values": [vpc_id]}]
     names: dict[str, str] = {}
     facts: set[Fact] = set()
 
-    def pages(client: Any, operation: str, key: str, **asked: Any) -> Iterator[dict[str, Any]]:
-        for page in client.get_paginator(operation).paginate(**asked):
-            yield from page[key]
-
-    groups = list(pages(ec2, "describe_security_groups", "SecurityGroups", Filters=within))
+    groups = list(_pages(ec2, "describe_security_groups", "SecurityGroups", Filters=within))
     for group in groups:
         names[_name(group) or group["GroupName"]] = group["GroupId"]
     mine = [{"Name": "group-id", "Values": [group["GroupId"] for group in groups]}]
-    for rule in pages(ec2, "describe_security_group_rules", "SecurityGroupRules", Filters=mine):
+    for rule in _pages(ec2, "describe_security_group_rules", "SecurityGroupRules", Filters=mine):
         peer = rule.get("CidrIpv4") or rule.get("PrefixListId") or rule.get("ReferencedGroupInfo", {}).get("GroupId")
         facts.add(
             Rule(
@@ -358,13 +352,13 @@ def read(session: boto3.Session, vpc_id: str, cluster_arn: str) -> Account:
                 *(rule.get("FromPort", -1), rule.get("ToPort", -1), peer or ""),
             )
         )
-    for one in pages(ec2, "describe_managed_prefix_lists", "PrefixLists"):
+    for one in _pages(ec2, "describe_managed_prefix_lists", "PrefixLists"):
         names[f"prefix list of {one['PrefixListName'].rpartition('.')[2]}"] = one["PrefixListId"]
-        entries = pages(ec2, "get_managed_prefix_list_entries", "Entries", PrefixListId=one["PrefixListId"])
+        entries = _pages(ec2, "get_managed_prefix_list_entries", "Entries", PrefixListId=one["PrefixListId"])
         facts |= {Entry(one["PrefixListId"], entry["Cidr"]) for entry in entries}
-    for one in pages(ec2, "describe_subnets", "Subnets", Filters=within):
+    for one in _pages(ec2, "describe_subnets", "Subnets", Filters=within):
         facts.add(Subnet(one["SubnetId"], one["CidrBlock"], _tags(one).get("tier") == "private"))
-    for table in pages(ec2, "describe_route_tables", "RouteTables", Filters=within):
+    for table in _pages(ec2, "describe_route_tables", "RouteTables", Filters=within):
         facts |= {
             Association(each["SubnetId"], table["RouteTableId"])
             for each in table["Associations"]
@@ -374,42 +368,50 @@ def read(session: boto3.Session, vpc_id: str, cluster_arn: str) -> Account:
             destination = route.get("DestinationCidrBlock") or route.get("DestinationPrefixListId") or ""
             via = route.get("NatGatewayId") or route.get("GatewayId") or ""
             facts.add(Route(table["RouteTableId"], destination, via))
-    for one in pages(ec2, "describe_nat_gateways", "NatGateways", Filters=within):
+    for one in _pages(ec2, "describe_nat_gateways", "NatGateways", Filters=within):
         if one["State"] == "available":
             facts.add(Nat(one["NatGatewayId"], one["SubnetId"]))
-    for one in pages(ec2, "describe_vpc_endpoints", "VpcEndpoints", Filters=within):
+    for one in _pages(ec2, "describe_vpc_endpoints", "VpcEndpoints", Filters=within):
         service = one["ServiceName"].rpartition(".")[2]
         for group in one.get("Groups", []):
             facts.add(Member(group["GroupId"], one["VpcEndpointId"]))
             facts |= {Endpoint(service, subnet, group["GroupId"]) for subnet in one["SubnetIds"]}
-    for one in pages(ec2, "describe_instances", "Reservations", Filters=within):
+    for one in _pages(ec2, "describe_instances", "Reservations", Filters=within):
         for instance in one["Instances"]:
             facts |= {Member(group["GroupId"], instance["InstanceId"]) for group in instance["SecurityGroups"]}
-    for one in pages(ec2, "describe_launch_templates", "LaunchTemplates"):
+    for one in _pages(ec2, "describe_launch_templates", "LaunchTemplates"):
         template = one["LaunchTemplateId"]
-        for version in pages(
+        for version in _pages(
             *(ec2, "describe_launch_template_versions", "LaunchTemplateVersions"),
             LaunchTemplateId=template,
             Versions=["$Latest"],
         ):
             facts |= {Member(group, template) for group in version["LaunchTemplateData"].get("SecurityGroupIds", [])}
-    cluster = session.client("kafka").describe_cluster_v2(ClusterArn=cluster_arn)["ClusterInfo"]["Provisioned"]
+    cluster = session.client("kafka", region).describe_cluster_v2(ClusterArn=cluster_arn)["ClusterInfo"][
+        "Provisioned"
+    ]
     facts |= {Member(group, cluster_arn) for group in cluster["BrokerNodeGroupInfo"]["SecurityGroups"]}
-    efs = session.client("efs")
-    for files in pages(efs, "describe_file_systems", "FileSystems"):
-        for target in pages(efs, "describe_mount_targets", "MountTargets", FileSystemId=files["FileSystemId"]):
+    efs = session.client("efs", region)
+    for files in _pages(efs, "describe_file_systems", "FileSystems"):
+        for target in _pages(efs, "describe_mount_targets", "MountTargets", FileSystemId=files["FileSystemId"]):
             identity = target["MountTargetId"]
             answer = efs.describe_mount_target_security_groups(MountTargetId=identity)
             facts |= {Member(group, identity) for group in answer["SecurityGroups"]}
-    facts |= _balancers(session, vpc_id, names, pages)
+    facts |= _balancers(session.client("elbv2", region), vpc_id, names)
+    for one in _pages(session.client("autoscaling", region), "describe_auto_scaling_groups", "AutoScalingGroups"):
+        facts |= {Registration(target, one["AutoScalingGroupName"]) for target in one["TargetGroupARNs"]}
     return Account(facts, names)
 
 
-def _balancers(session: boto3.Session, vpc_id: str, names: dict[str, str], pages: Any) -> set[Fact]:
-    elb, scaling = session.client("elbv2"), session.client("autoscaling")
+def _pages(client: Any, operation: str, key: str, **asked: Any) -> Iterator[dict[str, Any]]:
+    for page in client.get_paginator(operation).paginate(**asked):
+        yield from page[key]
+
+
+def _balancers(elb: Any, vpc_id: str, names: dict[str, str]) -> set[Fact]:
     facts: set[Fact] = set()
-    targets = {one["TargetGroupArn"]: one["Port"] for one in pages(elb, "describe_target_groups", "TargetGroups")}
-    for one in pages(elb, "describe_load_balancers", "LoadBalancers"):
+    targets = {one["TargetGroupArn"]: one["Port"] for one in _pages(elb, "describe_target_groups", "TargetGroups")}
+    for one in _pages(elb, "describe_load_balancers", "LoadBalancers"):
         if one["VpcId"] != vpc_id:
             continue
         arn = one["LoadBalancerArn"]
@@ -418,11 +420,9 @@ def _balancers(session: boto3.Session, vpc_id: str, names: dict[str, str], pages
         public = one["Scheme"] == "internet-facing"
         facts |= {Place(arn, zone["SubnetId"], public) for zone in one["AvailabilityZones"]}
         facts |= {Member(group, arn) for group in one.get("SecurityGroups", [])}
-        for listener in pages(elb, "describe_listeners", "Listeners", LoadBalancerArn=arn):
+        for listener in _pages(elb, "describe_listeners", "Listeners", LoadBalancerArn=arn):
             target = listener["DefaultActions"][0]["TargetGroupArn"]
             facts.add(Listener(arn, listener["Port"], target, targets[target]))
-    for one in pages(scaling, "describe_auto_scaling_groups", "AutoScalingGroups"):
-        facts |= {Registration(target, one["AutoScalingGroupName"]) for target in one["TargetGroupARNs"]}
     return facts
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pulumi
 
-from infra import alarms, environment, exits, settings, waivers
+from infra import alarms, environment, exits, flows, settings, waivers
 from infra.archive import Archive, ArchiveArgs
 from infra.budget import Budget, BudgetArgs
 from infra.environment import Environment
@@ -210,6 +210,7 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
         "alarm_topic": monitoring.topic_arn,
         "dashboard": monitoring.dashboard_name,
         "functions": {"archive-gate": archive_gate.arn},
+        "flows": flows.declared(chosen),
     }
 
 

@@ -39,6 +39,11 @@ _AMONG_NODES: Final[Mapping[str, tuple[str, int, int]]] = {
 """What nodes of a standalone cluster say to each other (Service Fabric documentation, "Plan and prepare your Service
 Fabric Standalone cluster deployment"; the last two ranges are those of the cluster's configuration)."""
 
+NODE_PORTS: Final = tuple(
+    port for protocol, *ends in _AMONG_NODES.values() if protocol == "tcp" for port in sorted(set(ends))
+)
+"""The first and the last port of each of these ranges."""
+
 _SSM_CHANNELS: Final = (
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from envs import flows, reachability
+from envs.environment import select
+from envs.reachability import Account, Fact, Flow, Group, NoWayError, Rule
 from tests.e2e.conftest import ROOT, assert_nothing_left, fleetstream
 
 pytestmark = pytest.mark.e2e
@@ -38,6 +41,8 @@ def test_an_environment_comes_up_stays_as_it_is_follows_its_settings_and_goes(
         same = fleetstream(verb, *where, "--expect-no-changes")
         assert same.returncode == 0, same.stdout + same.stderr
 
+    assert_flows(own, name)
+
     settings = path.read_text().replace("protect_data: true", "protect_data: false")
     path.write_text(re.sub(r"( buffer_seconds:) \d+", r"\1 120", settings))
     shown = fleetstream("preview", *where)
@@ -54,3 +59,36 @@ def test_an_environment_comes_up_stays_as_it_is_follows_its_settings_and_goes(
     assert gone.returncode == 0, gone.stderr
     assert "inventory of the emulated account: empty" in gone.stdout + gone.stderr
     assert_nothing_left(name)
+
+
+def assert_flows(own: str, name: str) -> None:
+    """Every flow is as it must be; without what its way needs there is none, and a rule too many is found."""
+    account, declared = flows.read(select(own, emulated=True, sandbox_name=name))
+    assert [one for one in flows.judge(account, declared) if not one.right] == []
+
+    for flow in flows.parse(declared["wanted"]):
+        for kind in {type(fact) for fact in account.way(flow)}:
+            assert_needed(account, flow, kind)
+
+    wide = {too_wide(group, way_out) for group in account.names.values() for way_out in (True, False)}
+    opened = Account(account.facts | wide, account.names)
+    wrong = [one.flow for one in flows.judge(opened, declared) if not one.right]
+    assert wrong == [str(flow) for flow in flows.parse(declared["unwanted"]) if isinstance(flow.target, Group)]
+
+
+def assert_needed(account: Account, flow: Flow, kind: type[Fact]) -> None:
+    """A flow has no way once all facts of a kind that it could use are gone."""
+    while True:
+        try:
+            way = account.way(flow)
+        except NoWayError:
+            return
+        used = [fact for fact in way if isinstance(fact, kind)]
+        assert used, f"{flow} needs no {kind.__name__}: {way}"
+        for fact in used:
+            account = account.without(fact)
+
+
+def too_wide(group: str, egress: bool) -> Rule:
+    """A rule that lets everybody in, or out to everywhere."""
+    return Rule(f"sgr-{group}-{egress}", group, egress, "-1", -1, -1, reachability.ANYWHERE)

@@ -39,6 +39,7 @@ def test_exports_are_what_tools_read(sandbox: Declaration) -> None:
         "dashboard",
         "delivery_stream",
         "file_system",
+        "flows",
         "functions",
         "kafka_cluster_arn",
         "management_address",

@@ -1,9 +1,10 @@
-"""A real AWS process for each module of tests."""
+"""A real AWS process for each module of tests, and a real broker for those that need one."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.envs.sandbox.aws.broker_stage import Stage, open_stage
 from tests.envs.sandbox.aws.emulated import Aws, running
 
 
@@ -11,3 +12,8 @@ from tests.envs.sandbox.aws.emulated import Aws, running
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     with running(tmp_path_factory.mktemp("aws")) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def stage(aws: Aws) -> Iterator[Stage]:
+    yield from open_stage(aws)

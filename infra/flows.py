@@ -1,0 +1,62 @@
+"""Who speaks TCP to whom, as a declaration: `fleetstream flows` proves it on what is deployed."""
+
+from typing import Any, Final
+
+from infra.filesystem import NFS
+from infra.network import HTTPS
+from infra.nodes import NODE_PORTS
+from infra.sections import MANAGEMENT_PORTS
+from infra.settings import Settings
+from infra.streaming import IAM_PORT
+
+Flow = dict[str, Any]
+End = dict[str, str]
+
+_INTERNET: Final[End] = {"internet": "anybody"}
+_NODES: Final[End] = {"group": "fleet-nodes"}
+_BROKERS: Final[End] = {"group": "streaming-brokers"}
+_KAFKA_CLIENTS: Final[End] = {"group": "streaming-clients"}
+_FILE_CLIENTS: Final[End] = {"group": "filesystem-clients"}
+_MOUNT_TARGETS: Final[End] = {"group": "filesystem-targets"}
+_TRAFFIC: Final[End] = {"balancer": "ingress-traffic", "nodes": "fleet-nodes"}
+_MANAGEMENT: Final[End] = {"balancer": "ingress-management", "nodes": "fleet-nodes"}
+_DESKTOP: Final = 3389
+"""Remote Desktop: what an attacker of Windows tries first."""
+
+
+def declared(settings: Settings) -> dict[str, list[Flow]]:
+    """``wanted``: what must be possible; ``unwanted``: what nothing may make possible.
+
+    A flow has ``from``, ``to`` and ``ports``. An end is a security group or a load balancer (their Name tags; a
+    balancer with the group of the nodes behind it), an AWS API, a range of addresses, or the internet.
+    """
+    traffic = [each.port for each in settings.ingress.traffic]
+    behind = sorted({each.target_port for each in settings.ingress.traffic})
+    managers = [{"addresses": each.cidr} for each in settings.ingress.management_clients]
+    apis = [{"api": service} for service in ("s3", *settings.network.interface_endpoints)]
+    wanted = [
+        _flow(_INTERNET, _TRAFFIC, traffic),
+        *(_flow(manager, _MANAGEMENT, MANAGEMENT_PORTS) for manager in managers),
+        _flow(_NODES, _NODES, NODE_PORTS),
+        _flow(_KAFKA_CLIENTS, _BROKERS, [IAM_PORT]),
+        _flow(_FILE_CLIENTS, _MOUNT_TARGETS, [NFS]),
+        *(_flow(_NODES, api, [HTTPS]) for api in apis),
+        # Brokers' addresses (kafka), a role (sts), what is read and written.
+        *(_flow(_KAFKA_CLIENTS, {"api": service}, [HTTPS]) for service in ("kafka", "s3", "sts")),
+        *([_flow(_NODES, _INTERNET, [HTTPS])] if settings.network.nat != "none" else []),
+    ]
+    unwanted = [
+        _flow(_INTERNET, _MANAGEMENT, MANAGEMENT_PORTS),
+        _flow(_INTERNET, _TRAFFIC, [*MANAGEMENT_PORTS, _DESKTOP]),
+        _flow(_INTERNET, _NODES, [*behind, *MANAGEMENT_PORTS, _DESKTOP]),
+        _flow(_INTERNET, _BROKERS, [IAM_PORT]),
+        _flow(_INTERNET, _MOUNT_TARGETS, [NFS]),
+        _flow({"group": _TRAFFIC["balancer"]}, _NODES, [*MANAGEMENT_PORTS, _DESKTOP]),
+        _flow(_FILE_CLIENTS, _BROKERS, [IAM_PORT]),
+        _flow(_KAFKA_CLIENTS, _MOUNT_TARGETS, [NFS]),
+    ]
+    return {"wanted": wanted, "unwanted": unwanted}
+
+
+def _flow(source: End, target: End, ports: Any) -> Flow:
+    return {"from": source, "to": target, "ports": list(ports)}
