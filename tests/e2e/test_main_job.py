@@ -142,6 +142,12 @@ def test_nothing_is_left_to_do_after_up(summary: dict[str, Any]) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_the_picture_in_the_documents_is_that_of_what_is_deployed(summary: dict[str, Any]) -> None:
+    drawn = fleetstream("picture", "--name", NAME)
+    assert drawn.returncode == 0, drawn.stderr
+    assert f"```mermaid\n{drawn.stdout}```" in (ROOT / "docs" / "architecture.md").read_text(), drawn.stdout
+
+
 def test_plain_pulumi_works_and_leaves_the_tracked_settings_alone(summary: dict[str, Any]) -> None:
     tracked = ROOT / "envs" / "Pulumi.sandbox.yaml"
     before = tracked.read_bytes()

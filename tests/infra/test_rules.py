@@ -102,7 +102,8 @@ MUTANTS = [
 
 
 def first(declaration: Declaration, type_: str) -> tuple[str, Properties]:
-    found = declaration.all(type_)[0]
+    # By name: the order in which a program's resources are declared is not always the same.
+    found = min(declaration.all(type_), key=lambda each: each.name)
     return found.type, copy.deepcopy(found.properties)
 
 

@@ -11,7 +11,7 @@ from moto.core.exceptions import JsonRESTError
 from moto.core.utils import unix_time, utcnow
 from moto.iam.models import iam_backends
 from moto.kms import urls
-from moto.kms.exceptions import ValidationException
+from moto.kms.exceptions import NotFoundException, ValidationException
 from moto.kms.models import Key, KmsBackend, kms_backends
 from moto.kms.responses import KmsResponse
 
@@ -26,6 +26,17 @@ class KeysBackend(KmsBackend):
     @property
     def _url_module(self) -> Any:
         return urls
+
+    def describe_key(self, key_id: str) -> Key:
+        try:
+            return super().describe_key(key_id)
+        except KeyError:
+            arn = (
+                key_id
+                if key_id.startswith("arn:")
+                else f"arn:aws:kms:{self.region_name}:{self.account_id}:key/{key_id}"
+            )
+            raise NotFoundException(f"Key '{arn}' does not exist") from None
 
     def schedule_key_deletion(self, key_id: str, pending_window_in_days: int) -> float:
         return super().schedule_key_deletion(self.get_key_id(key_id), pending_window_in_days)

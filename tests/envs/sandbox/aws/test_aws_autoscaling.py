@@ -327,3 +327,17 @@ def test_machines_come_to_a_target_group_and_leave_it(
     ec2.terminate_instances(InstanceIds=instances(scaling, name))
     assert registered() == set(instances(scaling, name))
     assert len(registered()) == 1
+
+
+@pytest.mark.parametrize("operation", ["create_grant", "list_grants", "revoke_grant"])
+def test_grants_of_a_key_that_is_not_there_are_refused(aws: Aws, operation: str) -> None:
+    kms = aws.client("kms")
+    more = {
+        "create_grant": {"GranteePrincipal": "arn:aws:iam::123456789012:root", "Operations": ["Decrypt"]},
+        "list_grants": {"GrantId": "0" * 64},
+        "revoke_grant": {"GrantId": "0" * 64},
+    }
+    with pytest.raises(
+        kms.exceptions.NotFoundException, match="b5b01dfe-a333-4cee-821e-0a4134fc6fbb' does not exist"
+    ):
+        getattr(kms, operation)(KeyId="b5b01dfe-a333-4cee-821e-0a4134fc6fbb", **more[operation])
