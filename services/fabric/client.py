@@ -41,9 +41,9 @@ GONE_STATUSES: Final = frozenset({"Removed"})
 OK: Final = "Ok"
 
 REMOVE_NODE: Final = "RemoveNode"
-CONFIGURATION_VERSION: Final = "06-2018"
-"""The newest form of a standalone configuration that the cluster reads and writes (microsoft/service-fabric,
-StandAloneInstallerJSONModelJune2018.cs)."""
+CONFIGURATION_VERSION: Final = "06-2023"
+"""The form of standalone configurations that is written and asked for
+(Azure-Samples/service-fabric-dotnet-standalone-cluster-configuration)."""
 
 _PAGES: Final = 1000
 _SERVER_SECONDS: Final = 10
