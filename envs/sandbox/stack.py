@@ -20,7 +20,7 @@ from envs.sandbox import account, broker, processes
 from envs.sandbox.aws.inventory import inventory
 from envs.sandbox.aws.session import emulated_session
 
-_ROLES: Final = ("aws", "provider", "agent")
+_ROLES: Final = ("aws", "provider", "agent", "fabric")
 """What a sandbox always runs, in the order of its start; the agent starts the rest, as deployed."""
 
 EMPTY_PASSPHRASE: Final = {"PULUMI_CONFIG_PASSPHRASE": ""}
@@ -166,11 +166,13 @@ class Sandbox:
             "aws": ("envs.sandbox.aws", "--port", str(values.aws_port)),
             "provider": ("envs.sandbox.provider", "--port-file", str(port_file)),
             "agent": ("envs.sandbox.agent",),
+            "fabric": ("envs.sandbox.fabric",),
         }
         ready = {
             "aws": lambda: account.is_open(values.aws_port),
             "provider": port_file.exists,
             "agent": lambda: True,
+            "fabric": lambda: True,
         }
         absent = [role for role in _ROLES if not processes.alive(self.state_dir, role)]
         if "provider" in absent:
