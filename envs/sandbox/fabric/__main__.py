@@ -20,6 +20,7 @@ from envs.sandbox.aws.session import emulated_session
 from envs.sandbox.aws.sts_client import AssumeRoleError
 from envs.sandbox.fabric import entrances
 from envs.sandbox.fabric.desk import Desk
+from envs.sandbox.fabric.faults import Control, Faults
 from envs.sandbox.fabric.gateway import Gateway, TlsFiles
 from envs.sandbox.fabric.machines import Machines
 from envs.sandbox.fabric.tls import write_tls
@@ -29,6 +30,8 @@ from services.priority import step_back
 log = logging.getLogger("fabric")
 
 GATEWAY_PORT: Final = 19080
+FAULTS_FILE: Final = "fabric-faults.url"
+"""Where in the sandbox's folder it says at which address faults of the gateway are asked for."""
 _BUSY_S: Final = 0.3
 _IDLE_S: Final = 1.0
 """Between two looks: each costs some milliseconds of a processor that measurements share."""
@@ -45,6 +48,10 @@ class Player:
         self._memory = Memory(state_dir)
         self._elbv2 = self._session.client("elbv2")
         self._entrances = entrances.Entrances(self._serve)
+        self._faults = Faults()
+        self._control = Control(self._faults)
+        self._control.start()
+        (state_dir / FAULTS_FILE).write_text(self._control.url)
         self._complained = ""
         self._enter(self._life())
 
@@ -72,6 +79,7 @@ class Player:
 
     def close(self) -> None:
         """Ends what it runs."""
+        self._control.stop()
         self._leave()
         self._memory.keep(self._world)
 
@@ -90,8 +98,10 @@ class Player:
 
     def _serve(self, entrance: entrances.Entrance) -> Gateway:
         secured = self._world.cluster.configuration.secured
-        files: TlsFiles | None = write_tls(self._state_dir / "fabric" / "tls", self._machines.certificate()) if secured else None
-        return Gateway(self._world.cluster, entrance.address, entrance.port, files)
+        files: TlsFiles | None = (
+            write_tls(self._state_dir / "fabric" / "tls", self._machines.certificate()) if secured else None
+        )
+        return Gateway(self._world.cluster, entrance.address, entrance.port, files, faults=self._faults)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,5 +21,7 @@ def write_tls(folder: Path, pfx: bytes) -> TlsFiles:
     files.certificate.write_bytes(found.cert.certificate.public_bytes(Encoding.PEM))
     files.key.touch(mode=0o600)
     files.key.write_bytes(found.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    files.authority.write_bytes(b"".join(each.certificate.public_bytes(Encoding.PEM) for each in found.additional_certs))
+    files.authority.write_bytes(
+        b"".join(each.certificate.public_bytes(Encoding.PEM) for each in found.additional_certs)
+    )
     return files
