@@ -6,7 +6,7 @@ administrator that they share, whose password is another one afterwards ("Create
 Windows Server").
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from services.fabric import configuration as cluster_configuration
 from services.fabric import fleet as machinery
 from services.fabric import remote, rules
 from services.fabric.client import UP, Gateway, Node, Patience
-from services.fabric.configuration import SEED, WORKER, Seat
+from services.fabric.configuration import SEED, WORKER, Certificates, Seat
 from services.fabric.errors import FabricServiceError, GatewayRefusedError, GatewayUnreachableError
 from services.fabric.fleet import Fleet, Machine
 from services.fabric.identity import Identity, Secrets
@@ -180,7 +180,7 @@ class Bootstrap:
         self._changed("Service Fabric is installed on all seeds")
 
     def _compile(self, identity: Identity) -> dict[str, Any]:
-        configuration = compiled(self._fleet, identity)
+        configuration = compiled(self._fleet, identity.certificates)
         if broken := rules.check(configuration):
             told = "\n".join(f"  {one.rule}: {one.path}: {one.message}" for one in broken)
             raise FabricServiceError(f"the configuration breaks Service Fabric's rules:\n{told}")
@@ -247,11 +247,11 @@ class Bootstrap:
         self._outcome.changes.append(what)
 
 
-def compiled(fleet: Fleet, identity: Identity) -> dict[str, Any]:
+def compiled(fleet: Fleet, certificates: Certificates) -> dict[str, Any]:
     """The configuration that this fleet's cluster is formed with."""
-    seats: Sequence[Seat] = [Seat(node, place.address, place.zone) for node, place in fleet.seeds.items()]
+    seats = [Seat(node, place.address, place.zone) for node, place in fleet.seeds.items()]
     more = {} if fleet.diagnostics is None else {"diagnostics": fleet.diagnostics}
-    return cluster_configuration.compiled(fleet.cluster, seats, identity.certificates, **more)
+    return cluster_configuration.compiled(fleet.cluster, seats, certificates, **more)
 
 
 def _workers_up(gateway: Gateway) -> int:
