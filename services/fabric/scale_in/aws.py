@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import boto3
 
 from services.fabric.account import AutoScaling, Ec2
-from services.fabric.client import REMOVE_NODE, Gateway, Node, Patience
+from services.fabric.client import REMOVE_NODE, Gateway, Node, Patience, Upgrade
 from services.fabric.credentials import fetch
 from services.fabric.errors import FabricServiceError, GatewayUnreachableError, GatewayUntrustedError
 from services.fabric.lifecycle import Action
@@ -87,6 +87,10 @@ class PatientGateway:
     def remove_state(self, name: str) -> None:
         """Makes the cluster forget a node that is down."""
         self._ask(lambda gateway: gateway.remove_state(name))
+
+    def upgrade_status(self) -> Upgrade:
+        """How far the last change of the configuration is."""
+        return self._ask(lambda gateway: gateway.upgrade_status())
 
     def _ask(self, question: Callable[[Gateway], _T]) -> _T:
         if self._silent:

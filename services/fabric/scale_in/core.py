@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol
 
-from services.fabric.client import REMOVE_NODE, Node
+from services.fabric.client import REMOVE_NODE, Node, Upgrade
 from services.fabric.errors import FabricServiceError, GatewayUnreachableError
 from services.fabric.lifecycle import (
     ABANDON,
@@ -90,6 +90,10 @@ class Cluster(Protocol):
 
     def remove_state(self, name: str) -> None:
         """Makes the cluster forget a node that is down."""
+        ...
+
+    def upgrade_status(self) -> Upgrade:
+        """How far the last change of the configuration is."""
         ...
 
 

@@ -4,7 +4,8 @@ What it finds, and what becomes of it:
 
 - a machine held by the hook: as if its event came now (a message under way is waited for);
 - a node that is Down, Invalid or Unknown without a machine: its state is removed; a seed's never, it is reported;
-- a node under a deactivation with the intent RemoveNode whose machine is in service: nobody leaves, it is activated;
+- a node under a deactivation with the intent RemoveNode whose machine is in service: nobody leaves, it is activated,
+  unless an upgrade of the configuration is what takes it out;
 - the same with a machine that was retained, when the hook ended before the removal did: the removal is finished, and
   the machine is left to `fleetstream cluster dispose`. A machine in no group is reported and left alone.
 """
@@ -58,12 +59,26 @@ def _settle(world: World, node: Node, machine: Instance, members: Mapping[str, M
     member = members.get(machine.id)
     state = member.state if member else ""
     if state == IN_SERVICE:
-        _try(world, node, "activate", f"deactivated, and instance {machine.id} is in service", world.cluster.activate)
+        if not _being_upgraded(world, node):
+            reason = f"deactivated, and instance {machine.id} is in service"
+            _try(world, node, "activate", reason, world.cluster.activate)
     elif state == RETAINED and member:
         pursue(world, Action(member.group, "", machine.id, world.now()))
     elif not state:
         reason = f"being removed, and instance {machine.id} is in no group: activate it or end the instance"
         world.record(Record("sweep", Outcome.STRAY, reason, node.name, machine.id))
+
+
+def _being_upgraded(world: World, node: Node) -> bool:
+    """Whether the configuration is being changed, or may be."""
+    try:
+        if not world.cluster.upgrade_status().running:
+            return False
+        record = Record("activate", Outcome.WAITING, "the configuration is being changed", node.name)
+    except FabricServiceError as error:
+        record = Record("activate", failure(error), str(error), node.name)
+    world.record(record)
+    return True
 
 
 def _try(world: World, node: Node, step: str, reason: str, operation: Callable[[str], None]) -> None:
