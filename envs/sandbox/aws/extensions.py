@@ -13,6 +13,7 @@ from envs.sandbox.aws import (
     ec2_rules,
     efs,
     elbv2_rules,
+    events,
     firehose,
     iam,
     images,
@@ -50,6 +51,7 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         efs,
         elbv2_rules,
         kafka,
+        events,
         lambda_,
         firehose,
     ):
@@ -57,4 +59,5 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
     try:
         yield
     finally:
+        events.close()
         lambda_.close()
