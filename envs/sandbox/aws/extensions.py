@@ -13,6 +13,7 @@ from envs.sandbox.aws import (
     ec2_rules,
     efs,
     elbv2_rules,
+    events,
     firehose,
     iam,
     images,
@@ -22,6 +23,7 @@ from envs.sandbox.aws import (
     logs,
     s3,
     sns,
+    sqs,
     sts,
 )
 from envs.sandbox.aws.host import Host
@@ -42,6 +44,7 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         logs,
         cloudwatch,
         sns,
+        sqs,
         s3,
         images,
         ec2,
@@ -50,6 +53,7 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         efs,
         elbv2_rules,
         kafka,
+        events,
         lambda_,
         firehose,
     ):
@@ -57,4 +61,5 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
     try:
         yield
     finally:
+        events.close()
         lambda_.close()

@@ -127,6 +127,42 @@ def demand(account: Account, who: Caller, need: Need, region: str | None = None)
     raise AccessDeniedError(text)
 
 
+def demand_of_service(account: Account, service: str, source_arn: str, need: Need) -> None:
+    """Raises `AccessDeniedError` unless the resource's own policy lets a service (``events.amazonaws.com``) do this.
+
+    `source_arn` is what the service acts for. A service has no policies of its own (IAM User Guide, "AWS service
+    principals"), and keys that AWS manages let no service in that is not theirs.
+    """
+    call = policy.Call(
+        need.action,
+        service=service,
+        account=account.account_id,
+        context={
+            "aws:SecureTransport": "true",
+            "aws:PrincipalIsAWSService": "true",
+            "aws:PrincipalServiceName": service,
+            "aws:SourceAccount": account.account_id,
+            "aws:SourceArn": source_arn,
+            **need.context,
+        },
+        known=_ABSENT_KEYS,
+    )
+    refusal = policy.decide(call, need.resource, (), need.attached)
+    if refusal is None:
+        return
+    text = f"{service} is not authorized to perform: {need.action} on resource: {need.resource} for {source_arn}"
+    wanted = {
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": need.action,
+        "Resource": "*" if need.key else need.resource,
+        "Condition": {"ArnEquals": {"aws:SourceArn": source_arn}},
+    }
+    told = "it is forbidden by" if refusal.forbidden else f"missing in the policy of {need.resource}:"
+    log.error("%s; %s %s", text, told, json.dumps(refusal.statement if refusal.forbidden else wanted))
+    raise AccessDeniedError(text)
+
+
 def may(account: Account, who: Caller, wanted: Iterable[Need]) -> bool:
     """Whether `who` may do all of this; what is missing is in the log."""
     try:
@@ -140,17 +176,30 @@ def may(account: Account, who: Caller, wanted: Iterable[Need]) -> bool:
     return True
 
 
+def call_of(account: Account, environ: dict[str, Any]) -> tuple[Caller, Asked] | None:
+    """Who asks for what; None for the administrator, and for a request that nobody signed.
+
+    Raises `UnknownCallerError`, and `NotImplementedError` for what cannot be read.
+    """
+    signed = _signature(environ)
+    if signed is None:
+        return None
+    access_key, region, service, token = signed
+    who = caller(account, access_key, token)
+    return None if who is None else (who, _asked(account, environ, service, region))
+
+
 def refuse(account: Account, environ: dict[str, Any]) -> Response | None:
     """The answer to a request that its caller may not make; None for one that may go on."""
     signed = _signature(environ)
     if signed is None:
         return None
-    access_key, region, service, token = signed
+    access_key, region, service, _ = signed
     try:
-        who = caller(account, access_key, token)
-        if who is None:
+        if (found := call_of(account, environ)) is None:
             return None
-        for need in needs(_asked(account, environ, service, region)):
+        who, asked = found
+        for need in needs(asked):
             demand(account, who, need, region)
     except UnknownCallerError as error:
         log.error("%s (%s of %s)", error, access_key, service)
