@@ -24,6 +24,7 @@ from envs.sandbox.aws import (
     sns,
     sts,
 )
+from envs.sandbox.aws.clock import CLOCK
 from envs.sandbox.aws.host import Host
 
 
@@ -54,7 +55,9 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         firehose,
     ):
         extension.install(host)
+    CLOCK.start()
     try:
         yield
     finally:
+        CLOCK.close()
         lambda_.close()
