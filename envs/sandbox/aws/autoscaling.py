@@ -38,7 +38,7 @@ class GroupsBackend(AutoScalingBackend):
     def step(self) -> None:
         """Goes on with every group."""
         with self.lock:
-            for group in self._groups():
+            for group in self.groups():
                 group.step()
                 if group.status is not None and not group.members:
                     self._remove(group)
@@ -109,7 +109,7 @@ class GroupsBackend(AutoScalingBackend):
 
     def member(self, instance_id: str) -> tuple[Group, Member]:
         """An instance of a group, and its group. Raises AWS's refusal."""
-        for group in self._groups():
+        for group in self.groups():
             for member in group.members:
                 if member.instance_id == instance_id:
                     return group, member
@@ -182,7 +182,8 @@ class GroupsBackend(AutoScalingBackend):
         found = self.policy(group_name, policy)
         del self.policies[_policy_key(found.auto_scaling_group_name, found.name)]
 
-    def _groups(self) -> list[Group]:
+    def groups(self) -> list[Group]:
+        """All groups, also those that are being deleted."""
         return [group for group in self.autoscaling_groups.values() if isinstance(group, Group)]
 
     def _remove(self, group: Group) -> None:

@@ -1,8 +1,8 @@
 """One launch of a group: what its template says, where it is placed, and what EC2 or KMS refuse.
 
-Sources: Amazon EC2 Auto Scaling User Guide ("Required AWS KMS key policy for use with encrypted volumes", "Troubleshoot
-Amazon EC2 Auto Scaling: EC2 instance launch failures"). moto launches from the template's default version only, and
-everything into the first subnet.
+Sources: Amazon EC2 Auto Scaling User Guide ("Required AWS KMS key policy for use with encrypted volumes",
+"Troubleshoot Amazon EC2 Auto Scaling: EC2 instance launch failures"). moto launches from the default version of a
+template only, and everything into the first subnet.
 """
 
 from collections import Counter

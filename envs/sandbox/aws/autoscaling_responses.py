@@ -132,20 +132,12 @@ class Response(AutoScalingResponse):
         return EmptyResult()
 
     def describe_scaling_activities(self) -> ActionResult:
-        name = self._get_param("AutoScalingGroupName")
-        groups = self.backend.autoscaling_groups
-        if name and name not in groups:
+        name, wanted = self._get_param("AutoScalingGroupName"), self._get_param("ActivityIds", [])
+        groups = [group for group in self.backend.groups() if name in (None, group.name)]
+        if name and not groups:
             raise ValidationError(f"Group {name} not found")
-        wanted = self._get_param("ActivityIds", [])
-        activities = [
-            activity.told()
-            for group in groups.values()
-            for activity in (
-                group.journal.activities if isinstance(group, Group) and name in (None, group.name) else []
-            )
-            if not wanted or activity.id in wanted
-        ]
-        return ActionResult({"Activities": activities})
+        found = [each for group in groups for each in group.journal.activities if not wanted or each.id in wanted]
+        return ActionResult({"Activities": [activity.told() for activity in found]})
 
     # Life cycle hooks
 

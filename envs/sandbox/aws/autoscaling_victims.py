@@ -1,7 +1,7 @@
 """Which instances a smaller capacity ends: termination policies and protection.
 
-Sources: Amazon EC2 Auto Scaling User Guide ("Configure termination policies for Amazon EC2 Auto Scaling", "Use instance
-scale-in protection to control instance termination").
+Sources: Amazon EC2 Auto Scaling User Guide ("Configure termination policies for Amazon EC2 Auto Scaling", "Use
+instance scale-in protection to control instance termination").
 """
 
 from collections import Counter

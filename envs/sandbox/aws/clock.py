@@ -1,7 +1,7 @@
 """The time of the emulated AWS: a clock that can be put forward, and what happens a moment later.
 
-Hours that a life cycle hook may wait, or that lie between two snapshots, never pass in a sandbox. Who wants to see what
-comes then puts the clock forward (`routes.table`). Whatever waits for a moment of this clock runs in one thread.
+Hours that a life cycle hook may wait, or that lie between two snapshots, never pass in a sandbox. Who wants to see
+what comes then puts the clock forward (`routes.table`). Whatever waits for a moment of this clock runs in one thread.
 """
 
 import heapq

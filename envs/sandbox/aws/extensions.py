@@ -13,6 +13,7 @@ from envs.sandbox.aws import (
     ec2_rules,
     efs,
     elbv2_rules,
+    events,
     firehose,
     iam,
     images,
@@ -51,6 +52,7 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         efs,
         elbv2_rules,
         kafka,
+        events,
         lambda_,
         firehose,
     ):
@@ -60,4 +62,5 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         yield
     finally:
         CLOCK.close()
+        events.close()
         lambda_.close()
