@@ -231,12 +231,13 @@ class Group(FakeAutoScalingGroup):
     def register(self, members: list[Member]) -> None:
         """Makes running instances targets of the group's target groups."""
         for target_group in self._target_groups():
-            targets = [{"Id": member.instance_id, "Port": target_group.port} for member in members]
-            self.autoscaling_backend.elbv2_backend.register_targets(target_group.arn, targets)
+            target_group.register([{"Id": member.instance_id, "Port": target_group.port} for member in members])
 
     def _deregister(self, member: Member) -> None:
         for target_group in self._target_groups():
-            self.autoscaling_backend.elbv2_backend.deregister_targets(target_group.arn, [{"Id": member.instance_id}])
+            # A machine that EC2 ended is no target any more.
+            if member.instance_id in target_group.targets:
+                target_group.deregister([{"Id": member.instance_id}])
 
     def _target_groups(self) -> Iterator[Any]:
         known = self.autoscaling_backend.elbv2_backend.target_groups
