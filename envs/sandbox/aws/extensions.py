@@ -26,6 +26,7 @@ from envs.sandbox.aws import (
     sqs,
     sts,
 )
+from envs.sandbox.aws.clock import CLOCK
 from envs.sandbox.aws.host import Host
 
 
@@ -58,8 +59,10 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         firehose,
     ):
         extension.install(host)
+    CLOCK.start()
     try:
         yield
     finally:
+        CLOCK.close()
         events.close()
         lambda_.close()
