@@ -1,0 +1,1 @@
+"""Workers leave the cluster before their machines end."""

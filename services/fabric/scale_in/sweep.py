@@ -1,0 +1,77 @@
+"""Looks for what lost events and crashes left behind, and repairs it by the steps of a removal. Pure.
+
+What it finds, and what becomes of it:
+
+- a machine held by the hook: as if its event came now (a message under way is waited for);
+- a node that is Down, Invalid or Unknown without a machine: its state is removed; a seed's never, it is reported;
+- a node under a deactivation with the intent RemoveNode whose machine is in service: nobody leaves, it is activated;
+- the same with a machine that was retained, when the hook ended before the removal did: the removal is finished, and
+  the machine is left to `fleetstream cluster dispose`. A machine in no group is reported and left alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from services.fabric.client import REMOVE_NODE, Node
+from services.fabric.errors import FabricServiceError
+from services.fabric.lifecycle import IN_SERVICE, RETAINED, TERMINATING, WAITS, Action, Instance, Member
+from services.fabric.scale_in.core import Outcome, Record, World, advance, failure, pursue
+from services.fabric.scale_in.decision import present
+
+
+def sweep(world: World) -> None:
+    """One look at the whole cluster. A gateway that does not answer is left to the next sweep."""
+    for member in world.groups.members(world.cluster_name):
+        if member.state == WAITS[TERMINATING]:
+            advance(world, Action(member.group, world.hook, member.instance, world.now()))
+    try:
+        # The cluster first: what left it meanwhile then shows in the machines, which are read later.
+        nodes = present(world.cluster.nodes())
+    except FabricServiceError as error:
+        world.record(Record("sweep", failure(error), str(error)))
+        return
+    instances = world.machines.instances(world.cluster_name)
+    members = {member.instance: member for member in world.groups.members(world.cluster_name)}
+    for node in nodes:
+        machine = machine_of(node, instances)
+        if node.is_seed and node.zombie:
+            world.record(Record("sweep", Outcome.SEED_DOWN, f"seed is {node.status}", node.name))
+        elif machine is None:
+            _forget(world, node)
+        elif node.intent == REMOVE_NODE:
+            _settle(world, node, machine, members)
+
+
+def machine_of(node: Node, instances: Sequence[Instance]) -> Instance | None:
+    """The machine that a node is on: by its tag, and by its address where nobody has tagged it."""
+    named = (instance for instance in instances if instance.node == node.name)
+    placed = (instance for instance in instances if not instance.node and instance.address == node.address)
+    return next(named, None) or next(placed, None)
+
+
+def _forget(world: World, node: Node) -> None:
+    if node.zombie:
+        _try(world, node, "remove-node-state", f"{node.status} without an instance", world.cluster.remove_state)
+
+
+def _settle(world: World, node: Node, machine: Instance, members: Mapping[str, Member]) -> None:
+    """What becomes of a node that is being removed without a hook that waits for it."""
+    member = members.get(machine.id)
+    state = member.state if member else ""
+    if state == IN_SERVICE:
+        _try(world, node, "activate", f"deactivated, and instance {machine.id} is in service", world.cluster.activate)
+    elif state == RETAINED and member:
+        pursue(world, Action(member.group, "", machine.id, world.now()))
+    elif not state:
+        reason = f"being removed, and instance {machine.id} is in no group: activate it or end the instance"
+        world.record(Record("sweep", Outcome.STRAY, reason, node.name, machine.id))
+
+
+def _try(world: World, node: Node, step: str, reason: str, operation: Callable[[str], None]) -> None:
+    begun = world.now()
+    outcome = Outcome.DONE
+    try:
+        operation(node.name)
+    except FabricServiceError as error:
+        outcome = failure(error)
+        reason = f"{reason}: {error}"
+    world.record(Record(step, outcome, reason, node.name, seconds=world.now() - begun))

@@ -1,0 +1,1 @@
+"""A machine that needs a stable second address gets its network interface."""
