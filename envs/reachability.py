@@ -196,7 +196,7 @@ class Account:
                 return self._to_service(flow.source, service, flow.port)
             case Group(), World():
                 return self._out(flow.source, flow.port)
-            case World() | Addresses(), Balancer():
+            case World() | Addresses() | Group(), Balancer():
                 return self._through(flow.source, flow.target, flow.port)
             case World() | Addresses(), Group():
                 return self._straight_in(flow.source, flow.target, flow.port)
@@ -272,10 +272,9 @@ class Account:
             way += [table, route, nat, *self._to_internet(nat.subnet)]
         return way
 
-    def _through(self, source: World | Addresses, balancer: Balancer, port: int) -> list[Fact]:
+    def _through(self, source: World | Addresses | Group, balancer: Balancer, port: int) -> list[Fact]:
         arn = self._id(f"load balancer {balancer.name}")
         group = Group(balancer.name)
-        address = ANYWHERE if isinstance(source, World) else source.cidr
         places = self._all(Place, balancer=arn)
         if not places:
             raise NoWayError(f"{balancer} stands nowhere")
@@ -285,7 +284,11 @@ class Account:
                 if not place.public:
                     raise NoWayError(f"{balancer} is internal")
                 way += [place, *self._to_internet(place.subnet)]
-        way += self._rule(group, port, egress=False, peers=[address], about=f"from {source}")
+        if isinstance(source, Group):
+            way += self._between(source, group, port)
+        else:
+            address = ANYWHERE if isinstance(source, World) else source.cidr
+            way += self._rule(group, port, egress=False, peers=[address], about=f"from {source}")
         listener: Listener = self._one(f"{balancer} does not listen on {port}", Listener, balancer=arn, port=port)
         served = self._one(f"nothing serves {balancer}, port {port}", Registration, targets=listener.targets)
         return [*way, listener, served, *self._between(group, balancer.nodes, listener.target_port)]
@@ -397,6 +400,10 @@ def read(session: boto3.Session, region: str, vpc_id: str, cluster_arn: str) -> 
             identity = target["MountTargetId"]
             answer = efs.describe_mount_target_security_groups(MountTargetId=identity)
             facts |= {Member(group, identity) for group in answer["SecurityGroups"]}
+    for function in _pages(session.client("lambda", region), "list_functions", "Functions"):
+        place = function.get("VpcConfig") or {}
+        if place.get("VpcId") == vpc_id:
+            facts |= {Member(group, function["FunctionArn"]) for group in place["SecurityGroupIds"]}
     facts |= _balancers(session.client("elbv2", region), vpc_id, names)
     for one in _pages(session.client("autoscaling", region), "describe_auto_scaling_groups", "AutoScalingGroups"):
         facts |= {Registration(target, one["AutoScalingGroupName"]) for target in one["TargetGroupARNs"]}

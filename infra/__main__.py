@@ -8,10 +8,11 @@ import pulumi
 from infra import alarms, environment, exits, flows, settings, waivers
 from infra.archive import Archive, ArchiveArgs
 from infra.budget import Budget, BudgetArgs
+from infra.cluster import CLUSTER, Cluster, ClusterArgs
 from infra.environment import Environment
 from infra.errors import InfraError
 from infra.filesystem import Filesystem, FilesystemArgs
-from infra.fleet import Fleet, FleetArgs
+from infra.fleet_alarms import of_fleet
 from infra.functions import Function, FunctionArgs
 from infra.guardrails import Guardrails
 from infra.ingress import Ingress, IngressArgs
@@ -19,7 +20,7 @@ from infra.monitoring import Monitoring, MonitoringArgs
 from infra.network import Network, NetworkArgs
 from infra.nodes import Entrance
 from infra.packaging import package
-from infra.sections import MANAGEMENT_PORTS, ZONES
+from infra.sections import GATEWAY_PORT, MANAGEMENT_PORTS, NEEDED_INSIDE, ZONES
 from infra.streaming import Streaming, StreamingArgs
 from services.contract import ARCHIVE_PREFIX, CANARY_TOPIC, DEAD_LETTER_PREFIX, TELEMETRY_TOPIC
 
@@ -113,11 +114,12 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
         opts=here.options,
     )
 
-    fleet = Fleet(
-        "fleet",
-        FleetArgs(
+    cluster = Cluster(
+        "cluster",
+        ClusterArgs(
             settings=chosen.fleet,
-            cluster=here.name("fleet"),
+            operations=keep,
+            names=here.name,
             tags=environment.tags(here.stack, chosen),
             region=here.region,
             account=here.account,
@@ -125,6 +127,7 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
             subnet_ids=dict(zip(chosen.network.zones, network.private_subnet_ids, strict=True)),
             endpoint_group_id=network.endpoint_group_id,
             s3_prefix_list_id=network.s3_prefix_list_id,
+            apis_inside=set(NEEDED_INSIDE) <= set(chosen.network.interface_endpoints),
             client_group_ids=[streaming.client_group_id],
             entrances=[
                 Entrance(
@@ -133,13 +136,16 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
                     ports=sorted({each.target_port for each in chosen.ingress.traffic}),
                 ),
                 Entrance(label="management", group_id=ingress.management_group_id, ports=MANAGEMENT_PORTS),
+                *(
+                    [Entrance(label="public", group_id=ingress.public_group_id, ports=[GATEWAY_PORT])]
+                    if ingress.public_group_id is not None
+                    else []
+                ),
             ],
             seed_target_group_arns=ingress.management_target_group_arns,
             worker_target_group_arns=ingress.traffic_target_group_arns,
-            key_alias=here.name("fleet"),
-            key_deletion_days=keep.key_deletion_days,
-            disposable=keep.disposable,
-            protect=keep.protect_data,
+            management_group_id=ingress.management_group_id,
+            management_address=ingress.management_dns_name,
         ),
         opts=here.options,
     )
@@ -164,6 +170,7 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
             opts=here.options,
         )
 
+    functions = {"archive-gate": archive_gate, **cluster.functions}
     watch = chosen.monitoring
     monitoring = Monitoring(
         "monitoring",
@@ -172,11 +179,18 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
             alarms=[
                 *alarms.of_brokers(streaming.cluster_arn.apply(lambda arn: arn.split("/")[1]), watch),
                 *alarms.of_delivery(archive.stream_name, watch),
-                *alarms.of_function(
-                    "archive-gate",
-                    archive_gate.function_name,
-                    archive_gate.dead_letter_arn.apply(lambda arn: arn.rpartition(":")[2]),
-                    watch,
+                *(
+                    alarm
+                    for role, function in functions.items()
+                    for alarm in alarms.of_function(
+                        role,
+                        function.function_name,
+                        function.dead_letter_arn.apply(lambda arn: arn.rpartition(":")[2]),
+                        watch,
+                    )
+                ),
+                *of_fleet(
+                    here.name(CLUSTER), cluster.scale_in.dead_letters_name, cluster.snapshots.policy_id, chosen.fleet
                 ),
             ],
             region=here.region,
@@ -201,15 +215,15 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
         "archive_prefix": ARCHIVE_PREFIX,
         "archive_error_prefix": DEAD_LETTER_PREFIX,
         "delivery_stream": archive.stream_name,
-        "seeds": {
-            node: {"address": seed.address, "zone": seed.zone, "group": seed.group_name}
-            for node, seed in fleet.seeds.items()
+        "fleet": {
+            **cluster.facts,
+            "management_address": ingress.management_dns_name,
+            "public_address": ingress.public_dns_name,
         },
-        "worker_group": fleet.worker_group_name,
         "file_system": filesystem.file_system_id,
         "alarm_topic": monitoring.topic_arn,
         "dashboard": monitoring.dashboard_name,
-        "functions": {"archive-gate": archive_gate.arn},
+        "functions": {role: function.arn for role, function in functions.items()},
         "flows": flows.declared(chosen),
     }
 

@@ -150,11 +150,15 @@ def no_wildcard_action(properties: Properties) -> Iterator[Finding]:
 
 ACTIONS_WITHOUT_ARN: Final = frozenset(
     {
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeAutoScalingInstances",
+        "autoscaling:DescribeLifecycleHooks",
         "cloudwatch:GetMetricData",
         "cloudwatch:ListMetrics",
         "ec2:DescribeInstances",
         "ec2:DescribeNetworkInterfaces",
         "ec2:DescribeSecurityGroups",
+        "ec2:DescribeSnapshots",
         "ec2:DescribeSubnets",
         "ec2:DescribeTags",
         "ec2:DescribeVolumes",
@@ -234,6 +238,27 @@ def queue_encrypted(properties: Properties) -> Iterator[Finding]:
     managed, key = properties.get("sqsManagedSseEnabled"), properties.get("kmsMasterKeyId")
     if managed is not True and not key and managed is not UNKNOWN:
         yield Finding("sqsManagedSseEnabled", "stores messages in the clear", "set it, or kmsMasterKeyId")
+
+
+def secret_encrypted(properties: Properties) -> Iterator[Finding]:
+    """A secret has a key of ours: who may open it is then decided by the key as well."""
+    key = properties.get("kmsKeyId")
+    if key is not UNKNOWN and (not key or "alias/aws/" in key):
+        yield Finding("kmsKeyId", f"is no key of ours (it is {_shown(key)})", "give it the ARN of a KMS key")
+
+
+def inside_alone(properties: Properties) -> Iterator[Finding]:
+    """A function inside the VPC has a security group of its own making, not the VPC's default one."""
+    place = properties.get("vpcConfig")
+    if place in (None, UNKNOWN):
+        return
+    for path, fault, remedy in (
+        ("securityGroupIds", "has no security group", "give it one that says whom it may speak to"),
+        ("subnetIds", "stands in no subnet", "give it the private subnets"),
+    ):
+        value = at(place, path)
+        if value is not UNKNOWN and not value:
+            yield Finding(f"vpcConfig.{path}", fault, remedy)
 
 
 def topic_encrypted(properties: Properties) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 from infra.filesystem import NFS
 from infra.network import HTTPS
 from infra.nodes import NODE_PORTS
-from infra.sections import MANAGEMENT_PORTS
+from infra.sections import GATEWAY_PORT, MANAGEMENT_PORTS, NEEDED_INSIDE
 from infra.settings import Settings
 from infra.streaming import IAM_PORT
 
@@ -20,6 +20,8 @@ _FILE_CLIENTS: Final[End] = {"group": "filesystem-clients"}
 _MOUNT_TARGETS: Final[End] = {"group": "filesystem-targets"}
 _TRAFFIC: Final[End] = {"balancer": "ingress-traffic", "nodes": "fleet-nodes"}
 _MANAGEMENT: Final[End] = {"balancer": "ingress-management", "nodes": "fleet-nodes"}
+_PUBLIC: Final = {"balancer": "ingress-public", "nodes": "fleet-nodes"}
+_SCALE_IN: Final[End] = {"group": "scale-in"}
 _DESKTOP: Final = 3389
 """Remote Desktop: what an attacker of Windows tries first."""
 
@@ -33,11 +35,19 @@ def declared(settings: Settings) -> dict[str, list[Flow]]:
     traffic = [each.port for each in settings.ingress.traffic]
     behind = sorted({each.target_port for each in settings.ingress.traffic})
     managers = [{"addresses": each.cidr} for each in settings.ingress.management_clients]
+    public = [{"addresses": each.cidr} for each in settings.ingress.public_management]
     apis = [{"api": service} for service in ("s3", *settings.network.interface_endpoints)]
+    functions = [{"group": name} for name in _functions(settings)]
+    called = [service for service in NEEDED_INSIDE if service in settings.network.interface_endpoints]
+    outside = [] if len(called) == len(NEEDED_INSIDE) else [_INTERNET]
     wanted = [
         _flow(_INTERNET, _TRAFFIC, traffic),
         *(_flow(manager, _MANAGEMENT, MANAGEMENT_PORTS) for manager in managers),
+        *(_flow(client, _PUBLIC, [GATEWAY_PORT]) for client in public),
         _flow(_NODES, _NODES, NODE_PORTS),
+        _flow(_SCALE_IN, _MANAGEMENT, [GATEWAY_PORT]),
+        *(_flow(one, {"api": service}, [HTTPS]) for one in functions for service in ("s3", *called)),
+        *(_flow(one, way, [HTTPS]) for one in functions for way in outside),
         _flow(_KAFKA_CLIENTS, _BROKERS, [IAM_PORT]),
         _flow(_FILE_CLIENTS, _MOUNT_TARGETS, [NFS]),
         *(_flow(_NODES, api, [HTTPS]) for api in apis),
@@ -52,10 +62,18 @@ def declared(settings: Settings) -> dict[str, list[Flow]]:
         _flow(_INTERNET, _BROKERS, [IAM_PORT]),
         _flow(_INTERNET, _MOUNT_TARGETS, [NFS]),
         _flow({"group": _TRAFFIC["balancer"]}, _NODES, [*MANAGEMENT_PORTS, _DESKTOP]),
+        *(_flow(_INTERNET, one, [HTTPS]) for one in functions),
+        *(_flow(one, _NODES, MANAGEMENT_PORTS) for one in functions),
+        *(_flow(one, {"group": _MANAGEMENT["balancer"]}, [GATEWAY_PORT]) for one in functions if one != _SCALE_IN),
         _flow(_FILE_CLIENTS, _BROKERS, [IAM_PORT]),
         _flow(_KAFKA_CLIENTS, _MOUNT_TARGETS, [NFS]),
     ]
     return {"wanted": wanted, "unwanted": unwanted}
+
+
+def _functions(settings: Settings) -> tuple[str, ...]:
+    """Security groups of the functions inside the VPC."""
+    return ("scale-in", "seed-launch", *(("second-address",) if settings.fleet.second_address else ()))
 
 
 def _flow(source: End, target: End, ports: Any) -> Flow:

@@ -8,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.errors import InfraError
+from infra.inside import Inside
 from infra.packaging import ARCHITECTURE, RUNTIME, Artifact
 from infra.policies import Statement, document, tls_only, trust
 
@@ -31,6 +32,8 @@ class FunctionArgs:
     reserved_concurrency: int | None = None
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     statements: tuple[Statement, ...] = ()
+    inside: Inside | None = None
+    """Its place in the VPC; None: it is outside, and reaches AWS's public addresses only."""
 
 
 class Function(pulumi.ComponentResource):
@@ -67,6 +70,7 @@ class Function(pulumi.ComponentResource):
                 ),
                 Statement(sid="OwnDeadLetters", actions=["sqs:SendMessage"], resources=[queue.arn]),
                 *args.statements,
+                *(args.inside.statements if args.inside else ()),
             ),
             opts=self._child(),
         )
@@ -83,6 +87,11 @@ class Function(pulumi.ComponentResource):
             timeout=args.timeout_seconds,
             reserved_concurrent_executions=args.reserved_concurrency,
             environment=aws.lambda_.FunctionEnvironmentArgs(variables=args.environment) if args.environment else None,
+            vpc_config=aws.lambda_.FunctionVpcConfigArgs(
+                subnet_ids=args.inside.subnet_ids, security_group_ids=[args.inside.group_id]
+            )
+            if args.inside
+            else None,
             opts=self._child(depends_on=[logs, rights]),
         )
         aws.lambda_.FunctionEventInvokeConfig(

@@ -1,4 +1,7 @@
-"""The two ways in: a load balancer for traffic, open to the world, and one for management, open to whom it names."""
+"""The ways in: a load balancer for traffic, open to the world, and one for management, open to whom it names.
+
+A third one is a setting: the HTTP gateway over the internet, for named ranges, whose clients show a certificate.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.network import ANYWHERE
-from infra.sections import MANAGEMENT_PORTS
+from infra.sections import GATEWAY_PORT, MANAGEMENT_PORTS, ManagementClient, PublicClient
 from infra.sections import Ingress as IngressSettings
 
 _HEALTH_SECONDS: Final = 10
@@ -46,7 +49,7 @@ class _Balancer:
 
 
 class Ingress(pulumi.ComponentResource):
-    """Two network load balancers with a security group each; Auto Scaling groups register the nodes behind them."""
+    """Network load balancers with a security group each; Auto Scaling groups register the nodes behind them."""
 
     traffic_dns_name: pulumi.Output[str]
     management_dns_name: pulumi.Output[str]
@@ -58,11 +61,15 @@ class Ingress(pulumi.ComponentResource):
     """Security group of the traffic balancer: nodes let it in on the traffic ports' targets."""
     management_group_id: pulumi.Output[str]
     """Security group of the management balancer: nodes let it in on the management ports."""
+    public_dns_name: pulumi.Output[str] | None = None
+    """The HTTP gateway's address on the internet."""
+    public_group_id: pulumi.Output[str] | None = None
 
     def __init__(self, name: str, args: IngressArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("fleetstream:ingress:Ingress", name, None, opts)
         self._name = name
         self._args = args
+        self._groups: dict[str, pulumi.Output[str]] = {}
         traffic = _Balancer(
             role="traffic",
             description="Traffic of the services",
@@ -82,7 +89,9 @@ class Ingress(pulumi.ComponentResource):
             management
         )
         self._admit_world(traffic)
-        self._admit_clients(management)
+        self._admit_clients(management, args.settings.management_clients, args.settings.management_clients_max)
+        if args.settings.public_management:
+            self._public_management(args.settings.public_management)
         self.register_outputs(
             {"traffic_dns_name": self.traffic_dns_name, "management_dns_name": self.management_dns_name}
         )
@@ -99,6 +108,7 @@ class Ingress(pulumi.ComponentResource):
             tags={"Name": name},
             opts=self._child(),
         )
+        self._groups[about.role] = group.id
         for port in sorted({target for _, target in about.ports.values()}):
             aws.vpc.SecurityGroupEgressRule(
                 f"{name}-to-nodes-{port}",
@@ -176,16 +186,30 @@ class Ingress(pulumi.ComponentResource):
                 opts=self._child(),
             )
 
-    def _admit_clients(self, about: _Balancer) -> None:
+    def _public_management(self, clients: Sequence[PublicClient]) -> None:
+        """The HTTP gateway alone: sfctl needs no more, and a second port would take as many rules again."""
+        about = _Balancer(
+            role="public",
+            description="Management of the cluster over the internet",
+            internal=False,
+            subnet_ids=self._args.public_subnet_ids,
+            ports={f"public-{_LABELS[GATEWAY_PORT]}": (GATEWAY_PORT, GATEWAY_PORT)},
+        )
+        self.public_group_id, self.public_dns_name, arns = self._balancer(about)
+        self.management_target_group_arns += arns
+        self._admit_clients(about, clients, len(clients))
+
+    def _admit_clients(
+        self, about: _Balancer, admitted: Sequence[ManagementClient | PublicClient], most: int
+    ) -> None:
         """One list of addresses, whose size is fixed: each rule counts with it in the group's quota."""
-        name, settings = f"{self._name}-{about.role}", self._args.settings
+        name = f"{self._name}-{about.role}"
         clients = aws.ec2.ManagedPrefixList(
             f"{name}-clients",
             address_family="IPv4",
-            max_entries=settings.management_clients_max,
+            max_entries=most,
             entries=[
-                aws.ec2.ManagedPrefixListEntryArgs(cidr=each.cidr, description=each.description)
-                for each in settings.management_clients
+                aws.ec2.ManagedPrefixListEntryArgs(cidr=each.cidr, description=each.description) for each in admitted
             ],
             tags={"Name": f"{name}-clients"},
             opts=self._child(),
@@ -193,8 +217,8 @@ class Ingress(pulumi.ComponentResource):
         for label, (port, _) in about.ports.items():
             aws.vpc.SecurityGroupIngressRule(
                 f"{name}-from-clients-{label}",
-                security_group_id=self.management_group_id,
-                description=f"Service Fabric {label}, X.509",
+                security_group_id=self._groups[about.role],
+                description=f"Service Fabric {_LABELS[port]}, X.509",
                 prefix_list_id=clients.id,
                 ip_protocol="tcp",
                 from_port=port,

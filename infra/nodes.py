@@ -1,18 +1,13 @@
-"""What the cluster's machines have in common: who may speak to them, what they may do, and how they start."""
+"""What the cluster's machines have in common: who may speak to them, and what they may do."""
 
-import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.bucket import DataBucket, DataBucketArgs
-from infra.errors import InfraError
+from infra.boot import CONFIGURATION_PREFIX, PACKAGES_PREFIX, SCRIPTS_PREFIX
 from infra.network import ANYWHERE, HTTPS
 from infra.policies import Statement, document, trust
 
@@ -20,11 +15,8 @@ SEED: Final = "seed"
 WORKER: Final = "worker"
 SEED_DATA: Final = "seed-data"
 """The tag `role` of a seed's data disk."""
-
-_SCRIPTS: Final = Path(__file__).with_name("user_data")
-_USER_DATA_LIMIT: Final = 16 * 1024
-"""Bytes (EC2 User Guide, "Run commands when you launch an EC2 instance with user data input")."""
-_PREFIX: Final = "boot/"
+SNAPSHOTS_TAG: Final = "snapshots"
+"""On a seed's data disk, with the cluster's name: Data Lifecycle Manager finds it by this."""
 
 _AMONG_NODES: Final[Mapping[str, tuple[str, int, int]]] = {
     "echo": ("icmp", -1, -1),
@@ -76,13 +68,16 @@ class NodesArgs:
     s3_prefix_list_id: pulumi.Input[str]
     entrances: Sequence[Entrance]
     key_arn: pulumi.Input[str]
-    certificate_secret_arn: str | None
-    disposable: bool
-    protect: bool
+    bucket_arn: pulumi.Input[str]
+    """Where scripts, packages and the cluster's configuration are."""
+    secret_arns: Sequence[pulumi.Input[str]]
+    """The administrator and the certificate."""
+    worker_group: str
+    """The name of the workers' Auto Scaling group."""
 
 
 class Nodes(pulumi.ComponentResource):
-    """The nodes' security group, a role for each kind, and the scripts they run when they start."""
+    """The nodes' security group, and a role for each kind."""
 
     group_id: pulumi.Output[str]
     profile_arns: dict[str, pulumi.Output[str]]
@@ -95,34 +90,9 @@ class Nodes(pulumi.ComponentResource):
         self._name = name
         self._args = args
         self.group_id = self._group()
-        self._bucket = DataBucket(
-            f"{name}-scripts",
-            DataBucketArgs(key_arn=args.key_arn, disposable=args.disposable, protect=args.protect),
-            opts=self._child(),
-        )
-        self._scripts = {path.name: path.read_text() for path in sorted(_SCRIPTS.glob("*.ps1"))}
-        self.ready = [self._publish(script) for script in self._scripts if script != "loader.ps1"]
+        self.ready = []
         self.profile_arns = {kind: self._profile(kind) for kind in (SEED, WORKER)}
         self.register_outputs({"group_id": self.group_id})
-
-    def user_data(self, kind: str, node: str = "") -> pulumi.Output[str]:
-        """The loader with what a node of this kind has to fetch, as EC2 takes it."""
-        args = self._args
-        settings = pulumi.Output.json_dumps(
-            {
-                "cluster": args.cluster,
-                "node": node,
-                "region": args.region,
-                "bucket": self._bucket.bucket_name,
-                "certificate": args.certificate_secret_arn or "",
-                "start": f"{kind}.ps1",
-                "scripts": [
-                    {"name": script, "key": self._key(script), "sha256": self._hash(script)}
-                    for script in ("common.ps1", f"{kind}.ps1")
-                ],
-            }
-        )
-        return settings.apply(lambda text: _encoded(self._scripts["loader.ps1"], text))
 
     def _child(self, depends_on: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on))
@@ -190,7 +160,8 @@ class Nodes(pulumi.ComponentResource):
     def _profile(self, kind: str) -> pulumi.Output[str]:
         name = f"{self._name}-{kind}"
         role = aws.iam.Role(name, assume_role_policy=trust("ec2.amazonaws.com"), opts=self._child())
-        statements = [*self._statements(), *(self._disk_statements() if kind == SEED else ())]
+        own = self._seed_statements() if kind == SEED else self._worker_statements()
+        statements = [*self._statements(), *own]
         rights = aws.iam.RolePolicy(name, role=role.id, policy=document(*statements), opts=self._child())
         profile = aws.iam.InstanceProfile(name, role=role.name, opts=self._child())
         self.ready.append(rights)
@@ -199,9 +170,14 @@ class Nodes(pulumi.ComponentResource):
     def _arn(self, resource: str) -> pulumi.Output[str]:
         return pulumi.Output.concat("arn:aws:ec2:", self._args.region, ":", self._args.account, ":", resource)
 
+    def _through(self, service: str) -> dict[str, dict[str, str]]:
+        return {"StringEquals": {"kms:ViaService": f"{service}.{self._args.region}.amazonaws.com"}}
+
+    def _objects(self, *prefixes: str) -> list[pulumi.Output[str]]:
+        return [pulumi.Output.concat(self._args.bucket_arn, "/", prefix, "*") for prefix in prefixes]
+
     def _statements(self) -> list[Statement]:
         args = self._args
-        secret = args.certificate_secret_arn
         return [
             Statement(
                 sid="BeManaged", actions=["ssm:UpdateInstanceInformation"], resources=[self._arn("instance/*")]
@@ -211,80 +187,52 @@ class Nodes(pulumi.ComponentResource):
             Statement(
                 sid="FetchScripts",
                 actions=["s3:GetObject"],
-                resources=[pulumi.Output.concat(self._bucket.arn, "/", _PREFIX, "*")],
+                resources=self._objects(SCRIPTS_PREFIX, PACKAGES_PREFIX),
             ),
             Statement(
-                sid="ReadScripts",
+                sid="ReadScripts", actions=["kms:Decrypt"], resources=[args.key_arn], conditions=self._through("s3")
+            ),
+            Statement(
+                sid="FetchSecrets", actions=["secretsmanager:GetSecretValue"], resources=list(args.secret_arns)
+            ),
+            Statement(
+                sid="OpenSecrets",
                 actions=["kms:Decrypt"],
                 resources=[args.key_arn],
-                conditions={"StringEquals": {"kms:ViaService": f"s3.{args.region}.amazonaws.com"}},
-            ),
-            *(
-                [Statement(sid="FetchCertificate", actions=["secretsmanager:GetSecretValue"], resources=[secret])]
-                if secret
-                else []
+                conditions=self._through("secretsmanager"),
             ),
         ]
 
-    def _disk_statements(self) -> list[Statement]:
-        """A seed attaches data disks of its own cluster, to machines of its own cluster."""
-        args = self._args
-        own = {"aws:ResourceTag/cluster": args.cluster}
-        through_ec2 = {"StringEquals": {"kms:ViaService": f"ec2.{args.region}.amazonaws.com"}}
+    def _seed_statements(self) -> list[Statement]:
+        """A seed finds its disk, which others attach, and forms the cluster from its configuration."""
         return [
             Statement(sid="FindDisk", actions=["ec2:DescribeVolumes"], resources=["*"]),
             Statement(
-                sid="AttachDisk",
-                actions=["ec2:AttachVolume"],
-                resources=[self._arn("volume/*")],
-                conditions={"StringEquals": {**own, "aws:ResourceTag/role": SEED_DATA}},
-            ),
-            Statement(
-                sid="AttachToSeed",
-                actions=["ec2:AttachVolume"],
-                resources=[self._arn("instance/*")],
-                conditions={"StringEquals": {**own, "aws:ResourceTag/role": SEED}},
-            ),
-            # EBS User Guide, "How Amazon EBS encryption works": EBS gets a grant of the one who attaches.
-            Statement(
-                sid="OpenDisk",
-                actions=["kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext"],
-                resources=[args.key_arn],
-                conditions=through_ec2,
-            ),
-            Statement(
-                sid="LetDiskBeRead",
-                actions=["kms:CreateGrant"],
-                resources=[args.key_arn],
-                conditions={**through_ec2, "Bool": {"kms:GrantIsForAWSResource": "true"}},
+                sid="FetchConfiguration",
+                actions=["s3:GetObject", "s3:GetObjectVersion"],
+                resources=self._objects(CONFIGURATION_PREFIX),
             ),
         ]
 
-    # How they start
-
-    def _hash(self, script: str) -> str:
-        return hashlib.sha256(self._scripts[script].encode()).hexdigest()
-
-    def _key(self, script: str) -> str:
-        """A changed script is another object: machines that start meanwhile find the one they were promised."""
-        return f"{_PREFIX}{self._hash(script)[:16]}/{script}"
-
-    def _publish(self, script: str) -> pulumi.Resource:
-        return aws.s3.BucketObjectv2(
-            f"{self._name}-{script}",
-            bucket=self._bucket.bucket_name,
-            key=self._key(script),
-            content=self._scripts[script],
-            content_type="text/plain; charset=utf-8",
-            # Encryption is the bucket's, which has to be set before.
-            opts=self._child(depends_on=[self._bucket]),
+    def _worker_statements(self) -> list[Statement]:
+        """A worker finds the seeds, says which node it is, and answers for its launch."""
+        args = self._args
+        group = pulumi.Output.concat(
+            *("arn:aws:autoscaling:", args.region, ":", args.account),
+            f":autoScalingGroup:*:autoScalingGroupName/{args.worker_group}",
         )
-
-
-def _encoded(loader: str, settings: str) -> str:
-    if "'" in settings:
-        raise InfraError(f"the nodes' settings cannot be quoted in PowerShell: {json.dumps(settings)}")
-    script = f"<powershell>\n{loader.replace('{{settings}}', settings)}</powershell>\n".encode()
-    if len(script) > _USER_DATA_LIMIT:
-        raise InfraError(f"infra/user_data/loader.ps1 is {len(script)} bytes: EC2 takes {_USER_DATA_LIMIT}")
-    return base64.b64encode(script).decode()
+        own = {"aws:ResourceTag/cluster": args.cluster, "aws:ResourceTag/role": WORKER}
+        return [
+            Statement(sid="FindSeeds", actions=["ec2:DescribeInstances"], resources=["*"]),
+            Statement(
+                sid="AnswerHook",
+                actions=["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],
+                resources=[group],
+            ),
+            Statement(
+                sid="NameItself",
+                actions=["ec2:CreateTags"],
+                resources=[self._arn("instance/*")],
+                conditions={"StringEquals": own, "ForAllValues:StringEquals": {"aws:TagKeys": ["node"]}},
+            ),
+        ]

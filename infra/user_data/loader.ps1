@@ -9,6 +9,8 @@ New-Item -ItemType Directory -Path $folder -Force | Out-Null
 Start-Transcript -Path (Join-Path $folder 'loader.log') -Append | Out-Null
 
 try {
+    # For what is run later, such as by Run Command. Names and addresses of secrets only.
+    $settings | ConvertTo-Json -Depth 5 | Set-Content -Path (Join-Path $folder 'settings.json') -Encoding UTF8
     foreach ($script in $settings.scripts) {
         $path = Join-Path $folder $script.name
         # The instance's role signs this; the tools ask for it with a session token (IMDSv2).
