@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from envs.sandbox.fabric.errors import MachineError
-from envs.sandbox.fabric.scripts import prepare
+from envs.sandbox.fabric.scripts import fetch_scripts, prepare
+from envs.sandbox.fabric.upgrade import UpgradeState
 from envs.sandbox.fabric.world import DataRoot, Installation
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ _FORM: Final = re.compile(
     r" -Step '(?P<step>[a-z]+)' -Key '(?P<key>[^']*)' -Version '(?P<version>[^']*)'"
 )
 _SCRIPT: Final = "form.ps1"
+_UPGRADE_S: Final = 3600.0
 
 
 def run(machine: "Machine", script: str) -> str:
@@ -34,21 +36,15 @@ def run(machine: "Machine", script: str) -> str:
 
 
 def _prepare(machine: "Machine", _key: str, _version: str) -> str:
-    prepare(machine)
-    installation = machine.installation
-    missing = [
-        what
-        for what, there in (("administrator", installation.administrator), ("certificate", installation.certificate))
-        if not there
-    ]
-    if missing:
-        raise MachineError(f"no value yet: {', '.join(missing)}")
-    return f"{machine.instance.id} is prepared"
+    if not prepare(machine):
+        raise MachineError("the secrets have no values: run the bootstrap")
+    return "step prepare is done"
 
 
 def _test(machine: "Machine", key: str, version: str) -> str:
     """TestConfiguration.ps1: the rules, and every machine reached as the local administrator by its registry."""
     document = _configuration(machine, key, version)
+    fetch_scripts(machine, machine.installation.settings.text("version"))
     with machine.world.cluster.lock:
         wanted = machine.world.cluster.test_configuration(document)
         own = machine.installation
@@ -60,25 +56,38 @@ def _test(machine: "Machine", key: str, version: str) -> str:
                 raise MachineError(f"{entry.address}: access is denied for the local administrator")
             if wanted.secured and other.certificate != own.certificate:
                 raise MachineError(f"{entry.address}: the cluster's certificate is not in its store")
-    return "Passed: True"
+    return "Passed : True\nstep test is done"
 
 
 def _create(machine: "Machine", key: str, version: str) -> str:
-    """CreateServiceFabricCluster.ps1; a machine that has formed its cluster already says so and is content."""
+    """CreateServiceFabricCluster.ps1, which does not make a cluster where there is one."""
+    world, release = machine.world, machine.installation.settings.text("version")
     document = _configuration(machine, key, version)
-    world = machine.world
+    _test(machine, key, version)
     with world.cluster.lock:
-        if world.cluster.formed:
-            if world.cluster.configuration.name == document.get("name", document.get("Name")):
-                return "the cluster is there already"
-            raise MachineError(f"these machines are of the cluster {world.cluster.configuration.name}")
-        _test(machine, key, version)
-        release = machine.installation.settings.text("version")
         world.cluster.form(document, release)
         for entry in world.cluster.configuration.nodes.values():
             volume = _installed(machine, entry.address).data_volume
             world.roots[volume] = DataRoot(entry.name, world.cluster.configuration.name, release)
-    return "Your cluster is successfully created!"
+    return "Your cluster is successfully created!\nstep create is done"
+
+
+def _upgrade(machine: "Machine", key: str, version: str) -> str:
+    document = _configuration(machine, key, version)
+    cluster = machine.world.cluster
+    with cluster.lock:
+        cluster.start_configuration_upgrade(document)
+        upgrade = cluster.upgrade
+
+    def ended() -> str | None:
+        with cluster.lock:
+            cluster.tick()
+            return None if upgrade is None or upgrade.running else upgrade.state.value
+
+    state = machine.wait("the configuration upgrade ends", _UPGRADE_S, ended)
+    if upgrade is None or state != UpgradeState.DONE.value:
+        raise MachineError(f"the configuration upgrade ended with {state}")
+    return "step upgrade is done"
 
 
 def _installed(machine: "Machine", address: str) -> Installation:
@@ -105,4 +114,5 @@ _STEPS: Final[Mapping[str, Callable[["Machine", str, str], str]]] = {
     "prepare": _prepare,
     "test": _test,
     "create": _create,
+    "upgrade": _upgrade,
 }

@@ -1,4 +1,4 @@
-"""One Windows machine: what it holds, whom it can ask, and how its scripts and the commands for it are carried out."""
+"""One Windows machine: what it holds, whom it can ask, and how its scripts and commands are carried out."""
 
 import logging
 import threading
@@ -47,16 +47,16 @@ class Machine:
         world: World,
         desk: Desk,
         session: Callable[[], boto3.Session],
-        ec2: Any,
         neighbour: Callable[[str], "Machine"],
     ) -> None:
-        """`session` acts as the machine's role, `ec2` as the service itself; `neighbour` finds who has an address."""
+        """`session` acts as the machine's role; `neighbour` finds the machine that has an address."""
         self.instance = instance
         self.world = world
         self.neighbour = neighbour
         self._desk = desk
         self._session = session
-        self._ec2 = ec2
+        self._sign: Callable[[], Any] | None = None
+        self._every = self._signed = 0.0
         self._off = threading.Event()
         self._thread = threading.Thread(target=self._live, name=instance.id, daemon=True)
 
@@ -100,19 +100,14 @@ class Machine:
                 raise MachineError(f"{what}: not within {seconds:g} s")
             if self._off.wait(_LOOK_S):
                 raise PoweredOffError
+            if self._sign is not None and time.monotonic() - self._signed > self._every:
+                self._sign()
+                self._signed = time.monotonic()
         return found
 
-    def attached_volume(self, device: str) -> str | None:
-        """The volume at a device; None while there is none. What EC2 attaches, the machine sees."""
-        mappings = self._described()["BlockDeviceMappings"]
-        return next((each["Ebs"]["VolumeId"] for each in mappings if each["DeviceName"] == device), None)
-
-    def volume(self, volume_id: str) -> dict[str, Any]:
-        """What EC2 says of a volume: what is on it depends on where it comes from."""
-        return self._ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]
-
-    def _described(self) -> dict[str, Any]:
-        return self._ec2.describe_instances(InstanceIds=[self.instance.id])["Reservations"][0]["Instances"][0]
+    def while_waiting(self, every: float, sign: Callable[[], Any]) -> None:
+        """From now on a sign of life is given when a wait takes longer than `every` seconds."""
+        self._sign, self._every, self._signed = sign, every, time.monotonic()
 
     # Its life
 

@@ -88,9 +88,7 @@ class Machines:
             role=self._role(found),
             user_data=told.get("UserData", {}).get("Value", ""),
         )
-        return Machine(
-            instance, self._world, self._desk, lambda: self._session(instance.role), self._ec2, self._neighbour
-        )
+        return Machine(instance, self._world, self._desk, lambda: self._session(instance.role), self._neighbour)
 
     def _role(self, found: dict[str, Any]) -> str:
         profile = found.get("IamInstanceProfile", {}).get("Arn", "")

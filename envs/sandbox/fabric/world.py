@@ -1,7 +1,7 @@
 """What outlives the process that plays it: the cluster, and what the machines' disks hold.
 
-Written after each change and read at the next start, so that a killed process loses nothing; it belongs to one life of
-the emulated account, whose instances and volumes it speaks of.
+Written after each change and read at the next start, so that a killed process loses nothing; it belongs to one life
+of the emulated account, whose instances and volumes it speaks of.
 """
 
 import os
@@ -25,6 +25,8 @@ class DataRoot:
     node: str
     cluster: str
     version: str
+    emptied_after: str = ""
+    """The snapshot that its stale replicas came from, once they were thrown away."""
 
 
 @dataclass
