@@ -32,6 +32,8 @@ log = logging.getLogger("envs.sandbox.fabric")
 
 _HANDSHAKE_S: Final = 10.0
 _IDLE_S: Final = 120.0
+_POLL_S: Final = 0.05
+"""How long stopping may take."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ class Gateway:
             host, port = self._address
             raise FleetstreamError(f"cannot listen on port {port} of {host}: {error.strerror}") from error
         self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, name="fabric-gateway", daemon=True)
+        self._thread = threading.Thread(
+            target=server.serve_forever, args=(_POLL_S,), name="fabric-gateway", daemon=True
+        )
         self._thread.start()
         log.info("the Service Fabric gateway answers on %s", self.url)
 
