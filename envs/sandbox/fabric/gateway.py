@@ -92,7 +92,6 @@ class Gateway:
     def stop(self) -> None:
         """Answers no more; connections are closed."""
         if self._server is not None and self._thread is not None:
-            self.faults.end()
             self._server.shutdown()
             self._server.server_close()
             self._server.close_connections()
@@ -102,12 +101,7 @@ class Gateway:
     def respond(self, request: Request, certificate: bytes | None) -> Answer:
         """What one request is answered. Raises `FabricError`."""
         with self.cluster.lock:
-            if self.cluster.lost:
-                raise FabricError(
-                    "FABRIC_E_NO_WRITE_QUORUM",
-                    f"{self.cluster.seeds_up} of {len(self.cluster.seeds)} seed nodes are up, "
-                    f"and {self.cluster.quorum} are needed",
-                )
+            self.cluster.require_quorum()
             if self.cluster.configuration.secured:
                 self._judge(request, certificate)
             for table in (cluster_routes.TABLE, application_routes.TABLE):

@@ -86,7 +86,8 @@ def test_the_image_store_shows_one_level_and_deletes_below_it() -> None:
     content = store.content("App")
     assert [item["StoreRelativePath"] for item in content["StoreFiles"]] == ["App/a"]
     assert content["StoreFolders"] == [{"StoreRelativePath": "App/b", "FileCount": "2"}]
-    assert store.folder("App") == {"a": b"x", "b/c": b"x"}
+    store.put("App/ServiceManifest.xml", b"<x/>", 0)
+    assert store.folder("App") == {"a": b"", "b/c": b"", "ServiceManifest.xml": b"<x/>"}
     store.delete("App")
     for refused in (lambda: store.content("App"), lambda: store.delete("App"), lambda: store.folder("App")):
         with pytest.raises(FabricError, match="FABRIC_E_FILE_NOT_FOUND"):
