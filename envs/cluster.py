@@ -260,7 +260,7 @@ def upgrade(
     with told():
         gateway = open_place(environment).gateway()
         upgrading.refuse_while_running(gateway)
-        wanted = upgrading.change(gateway.configuration(), settings, code_version)
+        wanted = upgrading.change(gateway, settings, code_version)
         if wanted is None:
             console.print("nothing to do: the cluster's configuration has that already")
         else:
