@@ -123,7 +123,7 @@ class Bootstrap:
         wanted = self._addresses()
         odd = [
             f"{node.name} ({node.address})"
-            for node in nodes
+            for node in sorted(nodes, key=lambda node: node.name)
             if (node.is_seed or node.type == SEED) and wanted.get(node.name) != node.address
         ]
         if odd:

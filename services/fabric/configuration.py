@@ -163,6 +163,13 @@ def following(current: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
+def with_listed(current: Mapping[str, Any], listed: Iterable[Mapping[str, str]]) -> dict[str, Any]:
+    """The same configuration, of the same version, with another list of nodes."""
+    new = copy.deepcopy(dict(current))
+    _put(new, "nodes", [dict(each) for each in listed])
+    return new
+
+
 def with_members(current: Mapping[str, Any], members: Iterable[Mapping[str, str]]) -> dict[str, Any]:
     """The configuration after the current one that lists exactly these nodes, as `node` makes them.
 

@@ -8,14 +8,12 @@ removed here, and what a running scale-in works at is left to it.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
-from services.fabric import configuration as cluster_configuration
 from services.fabric import fleet as machinery
-from services.fabric import upgrade
+from services.fabric import manifest, upgrade
 from services.fabric.bootstrap import Clients
 from services.fabric.client import GONE_STATUSES, UP, Gateway, Node
-from services.fabric.configuration import SEED, WORKER
 from services.fabric.errors import FabricServiceError
 from services.fabric.fleet import RETAINED, Fleet, Interface, Machine, Member
 from services.fabric.waiting import Limits, Steps
@@ -54,7 +52,8 @@ class World:
     members: Mapping[str, Member]
     interfaces: tuple[Interface, ...]
     nodes: tuple[Node, ...]
-    configuration: Mapping[str, Any]
+    listed: Mapping[str, str]
+    """The nodes of the configuration that was applied last, with their addresses."""
     upgrading: bool
 
 
@@ -91,7 +90,7 @@ def look(fleet: Fleet, clients: Clients, gateway: Gateway) -> World:
         machines=tuple(machines),
         members=members,
         interfaces=tuple(interfaces),
-        configuration=gateway.configuration(),
+        listed={each["nodeName"]: each["iPAddress"] for each in manifest.listed(gateway.manifest())},
         upgrading=gateway.upgrade_status().running,
         nodes=tuple(node for node in gateway.nodes() if node.status not in GONE_STATUSES),
     )
@@ -108,17 +107,29 @@ def apply(
 ) -> tuple[list[Finding], list[Finding]]:
     """Makes one repair after another, looking again after each; returns what was repaired, and what is left.
 
-    A repair whose finding is still there afterwards is not tried again.
+    A repair whose finding is still there afterwards is not tried again, and instances that were started meanwhile,
+    some of them by a repair, are left alone: they have just begun.
     """
     done: list[Finding] = []
+    began: set[str] = set()
     for _ in range(most):
-        findings = compare(look(fleet, tools.clients, tools.gateway))
-        due = next((each for each in findings if each.repair is not None and each not in done), None)
+        world = look(fleet, tools.clients, tools.gateway)
+        began = began or {machine.id for machine in world.machines}
+        findings = compare(world)
+        due = next(
+            (
+                each
+                for each in findings
+                if each.repair is not None
+                and each not in done
+                and (each.kind is not Kind.MACHINE_WITHOUT_NODE or each.subject in began)
+            ),
+            None,
+        )
         if due is None or due.repair is None:
             return done, findings
         report(due)
-        with tools.steps(due.proposal):
-            due.repair(tools)
+        due.repair(tools)
         done.append(due)
     raise FabricServiceError(f"{most} repairs, and still something to repair: see what keeps breaking it")
 
@@ -127,11 +138,13 @@ def apply(
 
 
 def _seeds(world: World) -> Iterator[Finding]:
-    listed = cluster_configuration.addresses(world.configuration, SEED)
     own = {interface.node: interface.address for interface in world.interfaces}
     live = {node.name: node for node in world.nodes}
     for name, place in world.fleet.seeds.items():
-        for what, address in (("its interface has", own.get(name)), ("the configuration has", listed.get(name))):
+        for what, address in (
+            ("its interface has", own.get(name)),
+            ("the configuration has", world.listed.get(name)),
+        ):
             if address != place.address:
                 told = f"the stack knows {place.address}, {what} {address or 'none'}"
                 proposal = "give its interface the old address back: Service Fabric lets none be changed"
@@ -244,37 +257,21 @@ def _left_disabled(node: Node, machine: Machine) -> Finding:
 
 
 def _membership(world: World) -> Iterator[Finding]:
-    """Lists the nodes that the cluster has, no more and no less; seeds stay listed whatever became of them."""
-    listed = cluster_configuration.addresses(world.configuration)
+    """Lists the nodes that the cluster has, no more and no less."""
     live = {node.name: node for node in world.nodes}
-    gone = sorted(name for name in listed if name not in live and name not in world.fleet.seeds)
-    new = sorted(name for name, node in live.items() if name not in listed and not node.zombie)
+    gone = sorted(name for name in world.listed if name not in live and name not in world.fleet.seeds)
+    new = sorted(name for name, node in live.items() if name not in world.listed and not node.zombie)
     if not gone and not new:
         return
     told = [f"{name} is listed and gone" for name in gone] + [f"{name} has joined and is not listed" for name in new]
     if world.upgrading:
         yield Finding(Kind.MEMBERSHIP, "configuration", "; ".join(told), "wait until the upgrade that runs has ended")
         return
-    proposal = "upgrade the configuration to the nodes that there are"
 
     def repair(tools: Tools) -> None:
-        _list_members(world, tools)
+        wanted = upgrade.membership(tools.gateway)
+        with tools.steps(f"upgrade to {wanted.version}") as progress:
+            upgrade.carry_out(tools.gateway, wanted, tools.limits, progress)
 
+    proposal = "upgrade the configuration to the nodes that there are"
     yield Finding(Kind.MEMBERSHIP, "configuration", "; ".join(told), proposal, repair)
-
-
-def _list_members(world: World, tools: Tools) -> None:
-    current = tools.gateway.configuration()
-    seeds = [
-        cluster_configuration.node(name, place.address, SEED, "", "") for name, place in world.fleet.seeds.items()
-    ]
-    others = [
-        cluster_configuration.node(
-            node.name, node.address, node.type or WORKER, node.fault_domain, node.upgrade_domain
-        )
-        for node in tools.gateway.nodes()
-        if node.name not in world.fleet.seeds and node.status not in GONE_STATUSES
-    ]
-    wanted = upgrade.checked(current, cluster_configuration.with_members(current, [*seeds, *others]))
-    with tools.steps(f"upgrade to {wanted.version}") as progress:
-        upgrade.carry_out(tools.gateway, wanted, tools.limits, progress)

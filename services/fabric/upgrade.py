@@ -9,8 +9,9 @@ from typing import Any
 
 from services.fabric import configuration as cluster_configuration
 from services.fabric import rules
-from services.fabric.client import Gateway, Upgrade
+from services.fabric.client import GONE_STATUSES, Gateway, Upgrade
 from services.fabric.errors import FabricServiceError, GatewayUnreachableError, UpgradeInProgressError
+from services.fabric.manifest import listed
 from services.fabric.rules.view import text
 from services.fabric.waiting import Limits, NotYet, Progress, until
 
@@ -37,21 +38,37 @@ class Change:
         return text(self.new, "clusterConfigurationVersion")
 
 
-def change(current: Mapping[str, Any], settings: Mapping[str, str], code_version: str | None) -> Change | None:
+def standing(gateway: Gateway) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration as it was applied last, and the one to start a change from: with the nodes there are now."""
+    applied = cluster_configuration.with_listed(gateway.configuration(), listed(gateway.manifest()))
+    members = [
+        cluster_configuration.node(each.name, each.address, each.type, each.fault_domain, each.upgrade_domain)
+        for each in gateway.nodes()
+        if each.status not in GONE_STATUSES
+    ]
+    return applied, cluster_configuration.with_members(applied, members)
+
+
+def change(gateway: Gateway, settings: Mapping[str, str], code_version: str | None) -> Change | None:
     """Sets parameters of fabricSettings (``Section/Parameter``) and the version of Service Fabric.
 
-    None when the configuration has all of that already. Raises `FabricServiceError` when the product would refuse.
+    None when the cluster has all of that already. Raises `FabricServiceError` when the product would refuse.
     """
-    start = cluster_configuration.following(current)
+    applied, start = standing(gateway)
     new = start
     for name, value in settings.items():
         section, _, parameter = name.partition("/")
         if not section or not parameter:
             raise FabricServiceError(f"{name!r} names no setting: write Section/Parameter=value")
         new = cluster_configuration.with_setting(new, section, parameter, value)
-    if code_version is not None:
+    if code_version is not None and code_version != gateway.version():
         new = cluster_configuration.with_code_version(new, code_version)
-    return None if new == start else checked(current, new)
+    return None if new == start else checked(applied, new)
+
+
+def membership(gateway: Gateway) -> Change:
+    """Lists exactly the nodes that the cluster has. Raises `FabricServiceError` when the product would refuse."""
+    return checked(*standing(gateway))
 
 
 def checked(current: Mapping[str, Any], new: Mapping[str, Any]) -> Change:
