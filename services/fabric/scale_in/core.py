@@ -151,6 +151,8 @@ class World:
     send: Callable[[Action, int], None]
     """Leaves a message that comes after so many seconds."""
     record: Callable[[Record], None]
+    gauge: Callable[[str, int], None]
+    """Tells how many of something there are."""
     poll_seconds: int
     agenda: Agenda = field(default_factory=Agenda)
     hook: str = HOOK

@@ -61,10 +61,15 @@ def note(step: Record) -> None:
         metrics.add_metric("StepDuration", MetricUnit.Milliseconds, step.seconds * 1000)
 
 
+def count(name: str, number: int) -> None:
+    """How many of something there are, as a metric."""
+    metrics.add_metric(name, MetricUnit.Count, number)
+
+
 @cache
 def connected() -> tuple[World, PatientGateway]:
     """What stays between invocations: connections, and the agenda."""
-    return world(Settings.from_environment(), note)
+    return world(Settings.from_environment(), note, count)
 
 
 @metrics.log_metrics

@@ -411,6 +411,17 @@ class TestSweep:
         assert fleet.changes == []
         assert "in no group" in fleet.records[-1].reason
 
+    def test_what_the_alarms_are_on_is_counted(self, fleet: Fleet) -> None:
+        fleet.drop("i-seed-0")
+        fleet.stays[WORKER].state = RETAINED
+        fleet.passes(30)
+        self.sweep(fleet)
+        assert fleet.gauges == {"Retained": 1, "SeedsUp": 2}
+        fleet.gauges.clear()
+        fleet.reachable = False
+        self.sweep(fleet)
+        assert fleet.gauges == {"Retained": 1}
+
     def test_a_silent_gateway_is_left_to_the_next_sweep(self, fleet: Fleet) -> None:
         fleet.drop(WORKER)
         fleet.passes(30)

@@ -55,7 +55,7 @@ class Stage:
         monkeypatch.setattr(handler, "connected", lambda: (self.world, PatientGateway(lambda: pytest.fail("asked"))))
 
     def use(self, **changes: Any) -> None:
-        self.world = self.fleet.process(record=self.handler.note, **changes)
+        self.world = self.fleet.process(record=self.handler.note, gauge=self.handler.count, **changes)
 
     def handle(self, *bodies: str) -> list[str]:
         """The ids of the messages that shall come again."""
@@ -120,6 +120,11 @@ def test_a_batch_is_taken_in_its_order_and_doubles_do_no_harm(stage: Stage) -> N
     assert stage.handle(*[continuation(action) for action in actions for _ in range(2)], text("scheduled")) == []
     assert stage.fleet.changes == ["deactivate"]
     assert len(stage.fleet.queue) == 3
+
+
+def test_a_sweep_counts_what_the_alarms_are_on(stage: Stage) -> None:
+    assert stage.handle(text("scheduled")) == []
+    assert stage.counted == {"Messages": 1, "Retained": 0, "SeedsUp": 3}
 
 
 def test_a_refusal_is_an_error_in_the_log_and_a_metric(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
