@@ -5,20 +5,27 @@ Behaviour follows the Failover Manager's source (microsoft/service-fabric, `src/
 `course.py`. Threads share a cluster by holding its `lock`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from envs.sandbox.fabric import changes, configuration
-from envs.sandbox.fabric.configuration import Configuration, NodeEntry
+from envs.sandbox.fabric.applications import Applications
+from envs.sandbox.fabric.configuration import Configuration
+from envs.sandbox.fabric.configuration_reading import NodeEntry
 from envs.sandbox.fabric.course import Course, Start
 from envs.sandbox.fabric.errors import FabricError
 from envs.sandbox.fabric.nodes import Deactivation, Health, Intent, Node, Phase, SafetyCheck, intent
 from envs.sandbox.fabric.placement import Partition
+from envs.sandbox.fabric.timings import Timings
 from envs.sandbox.fabric.upgrade import Upgrade
 
 
 class Cluster(Course):
     """One cluster, formed or not."""
+
+    def __init__(self, clock: Callable[[], float], timings: Timings | None = None) -> None:
+        super().__init__(clock, timings)
+        self.applications = Applications(self.placement, self._react)
 
     # What can be asked
 
@@ -55,6 +62,16 @@ class Cluster(Course):
         """Whether there are fewer seed nodes up than a quorum: then nothing can be asked or ordered."""
         self.tick()
         return self._lost()
+
+    def require_quorum(self) -> None:
+        """Raises `FabricError` unless there is a cluster with a quorum of its seed nodes."""
+        self.tick()
+        _ = self.configuration
+        if self._lost():
+            raise FabricError(
+                "FABRIC_E_NO_WRITE_QUORUM",
+                f"{self._seeds_up()} of {len(self._seeds)} seed nodes are up, and {self.quorum} are needed",
+            )
 
     def is_seed(self, name: str) -> bool:
         """Whether the node is a seed node."""
@@ -102,7 +119,7 @@ class Cluster(Course):
 
     def current_configuration(self) -> Mapping[str, Any]:
         """As Get-ServiceFabricClusterConfiguration answers: the configuration with the nodes that are there now."""
-        self._ready()
+        self.require_quorum()
         live = sorted(self.nodes(), key=lambda node: node.name)
         return self.configuration.with_nodes(
             NodeEntry(node.name, node.address, node.type, node.fault_domain, node.upgrade_domain) for node in live
@@ -148,7 +165,7 @@ class Cluster(Course):
         A configuration upgrade has to follow: until then the next one has to name exactly the nodes there are.
         Raises `FabricError`.
         """
-        self._ready()
+        self.require_quorum()
         if self.upgrade is not None and self.upgrade.running:
             raise FabricError("FABRIC_E_FABRIC_UPGRADE_IN_PROGRESS", f"{name} cannot join during an upgrade")
         if node_type not in self.configuration.types:
@@ -191,7 +208,7 @@ class Cluster(Course):
 
         As in the product, a name without a node is noted as an unknown node. Raises `FabricError`.
         """
-        self._ready()
+        self.require_quorum()
         aim = intent(wanted)
         node = self._nodes.setdefault(name, Node(name, known=False, since=self._now))
         if aim > node.deactivation.intent:
@@ -205,7 +222,7 @@ class Cluster(Course):
 
     def activate(self, name: str) -> None:
         """Ends the deactivation of a node; nothing to do is no error. Raises `FabricError`."""
-        self._ready()
+        self.require_quorum()
         node = self._nodes.get(name)
         if node is None or not node.deactivation.active:
             return
@@ -220,7 +237,7 @@ class Cluster(Course):
         Its deactivation is remembered: a node that joins under the same name is still deactivated. A seed node stays
         one of the seed nodes that a quorum is counted of. Raises `FabricError` for a node that is up or unheard of.
         """
-        self._ready()
+        self.require_quorum()
         node = self._nodes.get(name)
         if node is None:
             raise FabricError("FABRIC_E_NODE_NOT_FOUND", f"there is no node {name}")
@@ -233,7 +250,7 @@ class Cluster(Course):
 
     def start_configuration_upgrade(self, document: Mapping[str, Any], max_unhealthy: int = 0) -> None:
         """Begins to change the cluster's configuration. Raises `FabricError` when the change is not accepted."""
-        self._ready()
+        self.require_quorum()
         if self.upgrade is not None and self.upgrade.running:
             raise FabricError(changes.CODE, "FabricException: a cluster configuration upgrade is already in progress")
         target = configuration.parse(document, changes.CODE)
@@ -250,16 +267,6 @@ class Cluster(Course):
             if (node := self._nodes.get(name)) is not None and node.up and name not in self._seeds:
                 self.deactivate(name, Intent.REMOVE_NODE)
         self._react()
-
-    def _ready(self) -> None:
-        """Raises `FabricError` unless there is a cluster with a quorum of its seed nodes."""
-        self.tick()
-        _ = self.configuration
-        if self._lost():
-            raise FabricError(
-                "FABRIC_E_NO_WRITE_QUORUM",
-                f"{self._seeds_up()} of {len(self._seeds)} seed nodes are up, and {self.quorum} are needed",
-            )
 
     def _require(self, address: str, version: str) -> None:
         if address not in self._machines:
