@@ -119,7 +119,9 @@ class Continuations:
         self._client.send_message(QueueUrl=self._url, MessageBody=continuation(action), DelaySeconds=seconds)
 
 
-def world(settings: Settings, record: Callable[[Record], None]) -> tuple[World, PatientGateway]:
+def world(
+    settings: Settings, record: Callable[[Record], None], gauge: Callable[[str, int], None]
+) -> tuple[World, PatientGateway]:
     """All that a delivery works on, and the gateway, to be told of each invocation."""
     secrets = boto3.client("secretsmanager")
     gateway = PatientGateway(
@@ -132,6 +134,7 @@ def world(settings: Settings, record: Callable[[Record], None]) -> tuple[World, 
         cluster=gateway,
         send=Continuations(boto3.client("sqs"), settings.queue_url).send,
         record=record,
+        gauge=gauge,
         poll_seconds=settings.poll_seconds,
         hook=settings.hook,
     ), gateway

@@ -10,36 +10,66 @@ What it finds, and what becomes of it:
   the machine is left to `fleetstream cluster dispose`. A machine in no group is reported and left alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
 
-from services.fabric.client import REMOVE_NODE, Node
+from services.fabric.client import REMOVE_NODE, UP, Node
 from services.fabric.errors import FabricServiceError
 from services.fabric.lifecycle import IN_SERVICE, RETAINED, TERMINATING, WAITS, Action, Instance, Member
 from services.fabric.scale_in.core import Outcome, Record, World, advance, failure, pursue
 from services.fabric.scale_in.decision import present
 
+RETAINED_MACHINES: Final = "Retained"
+SEEDS_UP: Final = "SeedsUp"
+"""What each sweep counts. The program's alarms are on these names; nothing is told of seeds nobody could ask for."""
+
 
 def sweep(world: World) -> None:
-    """One look at the whole cluster. A gateway that does not answer is left to the next sweep."""
-    for member in world.groups.members(world.cluster_name):
+    """One look at the whole cluster. A gateway that does not answer is left to the next sweep.
+
+    What AWS fails for one machine is raised at the end: the others are looked at before.
+    """
+    troubles: list[Exception] = []
+    members = world.groups.members(world.cluster_name)
+    world.gauge(RETAINED_MACHINES, sum(member.state == RETAINED for member in members))
+    for member in members:
         if member.state == WAITS[TERMINATING]:
-            advance(world, Action(member.group, world.hook, member.instance, world.now()))
+            with _apart(troubles):
+                advance(world, Action(member.group, world.hook, member.instance, world.now()))
+    _sweep_nodes(world, troubles)
+    if troubles:
+        raise ExceptionGroup("the sweep found what AWS did not let it repair", troubles)
+
+
+@contextmanager
+def _apart(troubles: list[Exception]) -> Iterator[None]:
+    """What fails inside is kept for later."""
+    try:
+        yield
+    except Exception as error:
+        troubles.append(error)
+
+
+def _sweep_nodes(world: World, troubles: list[Exception]) -> None:
     try:
         # The cluster first: what left it meanwhile then shows in the machines, which are read later.
         nodes = present(world.cluster.nodes())
     except FabricServiceError as error:
         world.record(Record("sweep", failure(error), str(error)))
         return
+    world.gauge(SEEDS_UP, sum(node.is_seed and node.status == UP for node in nodes))
     instances = world.machines.instances(world.cluster_name)
-    members = {member.instance: member for member in world.groups.members(world.cluster_name)}
+    places = {member.instance: member for member in world.groups.members(world.cluster_name)}
     for node in nodes:
         machine = machine_of(node, instances)
-        if node.is_seed and node.zombie:
-            world.record(Record("sweep", Outcome.SEED_DOWN, f"seed is {node.status}", node.name))
-        elif machine is None:
-            _forget(world, node)
-        elif node.intent == REMOVE_NODE:
-            _settle(world, node, machine, members)
+        with _apart(troubles):
+            if node.is_seed and node.zombie:
+                world.record(Record("sweep", Outcome.SEED_DOWN, f"seed is {node.status}", node.name))
+            elif machine is None:
+                _forget(world, node)
+            elif node.intent == REMOVE_NODE:
+                _settle(world, node, machine, places)
 
 
 def machine_of(node: Node, instances: Sequence[Instance]) -> Instance | None:
@@ -54,9 +84,9 @@ def _forget(world: World, node: Node) -> None:
         _try(world, node, "remove-node-state", f"{node.status} without an instance", world.cluster.remove_state)
 
 
-def _settle(world: World, node: Node, machine: Instance, members: Mapping[str, Member]) -> None:
+def _settle(world: World, node: Node, machine: Instance, places: Mapping[str, Member]) -> None:
     """What becomes of a node that is being removed without a hook that waits for it."""
-    member = members.get(machine.id)
+    member = places.get(machine.id)
     state = member.state if member else ""
     if state == IN_SERVICE:
         if not _being_upgraded(world, node):

@@ -51,8 +51,8 @@ CHANGES = ("deactivate", "activate", "stop", "remove_state", "complete")
 TERMINATING_PROCEED = "Terminating:Proceed"
 
 
-class Crash(Exception):  # noqa: N818 - not an error of the code's: the process is gone
-    """The process ends here."""
+class Crash(BaseException):
+    """The process ends here, whatever it would have caught."""
 
 
 @dataclass
@@ -77,6 +77,7 @@ class Fleet:
         self.stays: dict[str, Stay] = {}
         self.queue: list[tuple[float, str]] = []
         self.records: list[Record] = []
+        self.gauges: dict[str, int] = {}
         self.calls: list[str] = []
         self.completed: list[tuple[str, str]] = []
         self.wrong: list[str] = []
@@ -99,6 +100,7 @@ class Fleet:
             cluster=_Gateway(self),
             send=self._send,
             record=self.records.append,
+            gauge=lambda name, number: self.gauges.update({name: number}),
             poll_seconds=POLL,
             agenda=Agenda(),
             now=self.clock,
