@@ -24,6 +24,7 @@ from envs.sandbox.aws import (
     logs,
     s3,
     sns,
+    sqs,
     sts,
 )
 from envs.sandbox.aws.clock import CLOCK
@@ -45,6 +46,7 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         logs,
         cloudwatch,
         sns,
+        sqs,
         s3,
         images,
         ec2,
