@@ -8,45 +8,19 @@ would let pass, or deny, what AWS would not.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote
 
 from moto.iam.models import iam_backends
 from moto.kafka.models import kafka_backends
-from moto.kms.models import Key, kms_backends
 from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeBucket, FakeKey, s3_backends
 from moto.sqs.models import sqs_backends
 
+from envs.sandbox.aws import permission_fleet
+from envs.sandbox.aws.permission_terms import Asked, Need, kms_need
+
 _PARTITION: Final = "aws"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request as its service reads it: `parameters` by their names in it, `headers` in lower case."""
-
-    service: str
-    operation: str
-    account: str
-    region: str
-    parameters: Mapping[str, Any]
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def arn(self, resource: str) -> str:
-        """The ARN of something that belongs to the service that was asked."""
-        return f"arn:{_PARTITION}:{self.service}:{self.region}:{self.account}:{resource}"
-
-
-@dataclass(frozen=True)
-class Need:
-    """One action on one resource; `attached` is the resource's own policy, `context` its condition keys."""
-
-    action: str
-    resource: str
-    attached: str | None = None
-    key: bool = False
-    context: Mapping[str, str] = field(default_factory=dict)
 
 
 def needs(asked: Asked) -> list[Need]:
@@ -61,19 +35,6 @@ def needs(asked: Asked) -> list[Need]:
             "cannot call it here"
         )
     return found
-
-
-def kms_need(action: str, key_id: str, account: str, region: str, context: Mapping[str, str]) -> Need | None:
-    """The use of a key, by any of its names; None for a key that AWS manages or that does not exist."""
-    if not key_is_customers(key_id, account, region) or (key := _key(key_id, account, region)) is None:
-        return None
-    return Need(f"kms:{action}", key.arn, key.policy, key=True, context={"kms:CallerAccount": account, **context})
-
-
-def key_is_customers(key_id: str, account: str, region: str) -> bool:
-    """Whether this is a customer's key: one whose policy can be written."""
-    key = _key(key_id, account, region)
-    return key is not None and getattr(key, "key_manager", "CUSTOMER") != "AWS"
 
 
 # S3
@@ -214,15 +175,6 @@ _KEY_OPERATIONS: Final = frozenset(
 )
 
 
-def _key(key_id: str, account: str, region: str) -> Key | None:
-    backend = kms_backends[account][region]
-    try:
-        return backend.keys.get(backend.any_id_to_key_id(key_id))
-    except (AttributeError, KeyError):
-        # What moto makes of an alias that nobody has.
-        return None
-
-
 def _kms(asked: Asked) -> list[Need] | None:
     key_id = asked.parameters.get("KeyId")
     if asked.operation not in _KEY_OPERATIONS or not key_id:
@@ -271,7 +223,7 @@ def queue_needs(action: str, queue_arn: str) -> list[Need]:
     return found
 
 
-# CloudWatch Logs, Lambda, MSK, STS, EC2
+# CloudWatch Logs, Lambda, MSK, STS
 
 
 def cluster_needs(action: str, account: str, region: str) -> list[Need]:
@@ -323,13 +275,9 @@ def _sts(asked: Asked) -> list[Need] | None:
     return [Need("sts:AssumeRole", arn, trust)]
 
 
-def _ec2(asked: Asked) -> list[Need] | None:
-    # IAM knows no resource for what only describes.
-    return [Need(f"ec2:{asked.operation}", "*")] if asked.operation.startswith("Describe") else None
-
-
 _FINDERS: Final[Mapping[str, Callable[[Asked], list[Need] | None]]] = {
-    "ec2": _ec2,
+    "autoscaling": permission_fleet.autoscaling,
+    "ec2": permission_fleet.ec2,
     "kafka": _kafka,
     "kms": _kms,
     "lambda": _lambda,
