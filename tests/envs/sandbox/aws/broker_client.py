@@ -170,9 +170,10 @@ class Client:
         producer.begin_transaction()
         try:
             produce(producer)
-        except KafkaException:
-            # A message of a transaction that failed was taken back; why it failed, the commit tells.
-            producer.commit_transaction(60)
+        except KafkaException as error:
+            if error.args[0].code() not in ERRORS.values():
+                # The message was only taken back; why the transaction failed, the commit tells.
+                producer.commit_transaction(60)
             raise
         producer.commit_transaction(60)
 
