@@ -8,6 +8,7 @@ would let pass, or deny, what AWS would not.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -226,9 +227,16 @@ def queue_needs(action: str, queue_arn: str) -> list[Need]:
 # CloudWatch Logs, Lambda, MSK, STS
 
 
-def cluster_needs(action: str, account: str, region: str) -> list[Need]:
-    """What somebody needs who does something to the cluster that has the sandbox's broker; nothing without one."""
-    return [_cluster_need(action, arn, account, region) for arn in list(_clusters(account, region))]
+def cluster_needs(action: str, account: str, region: str, part: str | None = None, name: str = "") -> list[Need]:
+    """What somebody needs who does something to the cluster that has the sandbox's broker; nothing without one.
+
+    `part` ("topic", "group", "transactional-id") and its name are for what lies in the cluster, where the cluster's
+    policy decides as well.
+    """
+    found = [_cluster_need(action, arn, account, region) for arn in list(_clusters(account, region))]
+    if part in (None, "cluster"):
+        return found
+    return [replace(need, resource=f"{need.resource.replace(':cluster/', f':{part}/', 1)}/{name}") for need in found]
 
 
 def _clusters(account: str, region: str) -> dict[str, Any]:
