@@ -1,4 +1,4 @@
-"""An `up` that is killed, wherever it is: `recover` and `up` complete it, and nothing is made that nobody knows of."""
+"""An `up` that is killed at any point: `recover` and `up` complete it, and nothing is there that nobody knows of."""
 
 import contextlib
 import json
@@ -35,13 +35,14 @@ def test_an_up_killed_at_random_points_recovers_without_an_orphan(
 ) -> None:
     seed = int(os.environ.get("FLEETSTREAM_TEST_SEED", secrets.randbelow(2**32)))
     print(f"FLEETSTREAM_TEST_SEED={seed}")
-    chance = random.Random(seed + chain)
-    for number in range(KILLS):
-        # Each part of the way has its kill, at a random point of it.
-        point = int((number + chance.random()) * RESOURCES / KILLS)
+    chance = random.Random(seed + chain)  # noqa: S311
+    for left in range(KILLS, 0, -1):
+        there = len(state(name))
+        point = there + int(chance.random() * 2 * max(RESOURCES - there, 0) / left)
         victim, patience = chance.choice(VICTIMS), chance.uniform(0, 1)
-        print(f"kill {number}: {victim}, {patience:.2f} s after {point} resources")
-        kill(background("up", "--name", name), name, point, patience, victim)
+        print(f"{left} kills left: {victim}, {patience:.2f} s after {point} resources")
+        while not kill(background("up", "--name", name), name, point, patience, victim):
+            point = 0
         recovered = fleetstream("recover", "--name", name)
         assert recovered.returncode == 0, recovered.stderr
         print(recovered.stderr)
@@ -58,11 +59,16 @@ def test_an_up_killed_at_random_points_recovers_without_an_orphan(
     assert_nothing_left(name)
 
 
-def kill(running: Background, name: str, point: int, patience: float, victim: str) -> None:
-    """Kills the command, its engine with all that it started, or both, some time after the state has so much in it."""
+def kill(running: Background, name: str, point: int, patience: float, victim: str) -> bool:
+    """Kills the command, its engine with all that it started, or both, some time after the state has so much in it.
+
+    False when the command ended before.
+    """
     while running.process.poll() is None and len(state(name)) < point:
         time.sleep(0.05)
     time.sleep(patience)
+    if running.process.poll() is not None:
+        return False
     engines = []
     with contextlib.suppress(psutil.NoSuchProcess):
         children = psutil.Process(running.process.pid).children()
@@ -74,6 +80,7 @@ def kill(running: Background, name: str, point: int, patience: float, victim: st
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
     running.process.wait(60)
+    return True
 
 
 def state(name: str) -> list[dict[str, Any]]:
@@ -106,8 +113,11 @@ def orphans(name: str) -> list[str]:
 def parts(session: Any) -> Iterator[str]:
     """What belongs to something in the inventory, has an id of its own, and could be there twice."""
     ec2, balancers, files = session.client("ec2"), session.client("elbv2"), session.client("efs")
-    for rule in ec2.describe_security_group_rules()["SecurityGroupRules"]:
-        yield f"ec2 rule {rule['SecurityGroupRuleId']}"
+    for group in ec2.describe_security_groups()["SecurityGroups"]:
+        if group["GroupName"] != "default":
+            mine = [{"Name": "group-id", "Values": [group["GroupId"]]}]
+            for rule in ec2.describe_security_group_rules(Filters=mine)["SecurityGroupRules"]:
+                yield f"ec2 rule {rule['SecurityGroupRuleId']}"
     for balancer in balancers.describe_load_balancers()["LoadBalancers"]:
         for listener in balancers.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]:
             yield f"elbv2 listener {listener['ListenerArn']}"
