@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import secrets
 import signal
 import time
@@ -22,8 +23,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 CHAINS, KILLS = 2, 10
 """Twenty kills: two sandboxes, each killed ten times on its way up."""
-RESOURCES = 190
-"""About as many as the state has in the end: the kills are spread over all of them."""
 VICTIMS = ("command", "engine", "both")
 
 
@@ -36,9 +35,12 @@ def test_an_up_killed_at_random_points_recovers_without_an_orphan(
     seed = int(os.environ.get("FLEETSTREAM_TEST_SEED", secrets.randbelow(2**32)))
     print(f"FLEETSTREAM_TEST_SEED={seed}")
     chance = random.Random(seed + chain)  # noqa: S311
+    planned = fleetstream("preview", "--name", name)
+    [total] = re.findall(r"preview, stack sandbox: (\d+) created", planned.stderr)
     for left in range(KILLS, 0, -1):
+        # Somewhere on the way that is left, so that all kills together are spread over the whole of it.
         there = len(state(name))
-        point = there + int(chance.random() * 2 * max(RESOURCES - there, 0) / left)
+        point = there + int(chance.random() * 2 * (int(total) - there) / (left + 1))
         victim, patience = chance.choice(VICTIMS), chance.uniform(0, 1)
         print(f"{left} kills left: {victim}, {patience:.2f} s after {point} resources")
         while not kill(background("up", "--name", name), name, point, patience, victim):
