@@ -138,9 +138,9 @@ def down(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, nam
 @app.command()
 def recover(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, name: SandboxName = None) -> None:
     """Puts a sandbox right after a crash, and says what was made anew and what is gone."""
-    from envs import lifecycle
+    from envs import recovery
 
-    lifecycle.recover(selected(env, emulated, name))
+    recovery.recover(selected(env, emulated, name))
 
 
 @app.command()
