@@ -211,7 +211,7 @@ def key(aws: Aws) -> str:
 
 def serve_seed(stage: FleetStage, groups: AutoScaling, machines: Ec2, action: Action, key: str) -> Outcome:
     disks = EbsDisks(stage.ec2, CLUSTER, key)
-    launches = Launches(CLUSTER, groups, machines, record=lambda *_: None)
+    launches = Launches(CLUSTER, groups, machines, record=lambda *_: None, sleep=lambda _: time.sleep(0.1))
     return serve(launches, action, lambda instance: seed_launch.look(disks, instance))
 
 
@@ -265,7 +265,7 @@ def test_a_described_interface_becomes_the_second_one(
         stage.ec2.create_network_interface(SubnetId=stage.network.subnets[0], Description=description)
     action = launching(stage, make, Eth1="broker * front")
     interfaces = Ec2Interfaces(stage.ec2)
-    launches = Launches(CLUSTER, groups, machines, record=lambda *_: None)
+    launches = Launches(CLUSTER, groups, machines, record=lambda *_: None, sleep=lambda _: time.sleep(0.1))
     outcome = serve(launches, action, lambda instance: second_address.look(interfaces, instance))
     assert outcome == Outcome.CONTINUED
     attached = stage.machine(action.instance)["NetworkInterfaces"]
