@@ -25,6 +25,7 @@ from envs.sandbox.aws import (
     secretsmanager,
     sns,
     sqs,
+    ssm,
     sts,
 )
 from envs.sandbox.aws.host import Host
@@ -49,6 +50,7 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         s3,
         secretsmanager,
         images,
+        ssm,
         ec2,
         ec2_rules,
         autoscaling,

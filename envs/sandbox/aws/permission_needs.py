@@ -292,11 +292,8 @@ def _secretsmanager(asked: Asked) -> list[Need] | None:
         return None
     secret: Any = secretsmanager_backends[asked.account][asked.region].secrets.get(name)
     if secret is None:
-        return [
-            Need(
-                f"secretsmanager:{asked.operation}", name if name.startswith("arn:") else asked.arn(f"secret:{name}")
-            )
-        ]
+        arn = name if name.startswith("arn:") else asked.arn(f"secret:{name}")
+        return [Need(f"secretsmanager:{asked.operation}", arn)]
     found = [Need(f"secretsmanager:{asked.operation}", secret.arn, secret.policy)]
     through = {
         "kms:ViaService": f"secretsmanager.{asked.region}.amazonaws.com",

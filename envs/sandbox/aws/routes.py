@@ -10,7 +10,7 @@ import orjson
 from werkzeug.wrappers import Request, Response
 
 from envs.sandbox.account import Account
-from envs.sandbox.aws import drill_routes, iam_token, permissions, policy, sts
+from envs.sandbox.aws import drill_routes, iam_token, machine_routes, permissions, policy, sts
 from envs.sandbox.aws.kills import Kills
 from envs.sandbox.aws.permission_needs import Need, cluster_needs
 
@@ -29,13 +29,15 @@ def table(account: Account, kills: Kills) -> Mapping[str, Route]:
     * ``/fleetstream/kafka/authorize?role=&service=&action=&resource=``: see `sts_client`
     * ``/fleetstream/sts/assume?role=&service=``: see `sts_client`
 
-    Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing. Those of drills: `drill_routes`.
+    Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing. Those of drills and of machines are
+    in `drill_routes` and `machine_routes`.
     """
     return {
         "/fleetstream/kafka/principal": partial(_principal, account),
         "/fleetstream/kafka/authorize": partial(_authorize, account),
         "/fleetstream/sts/assume": partial(_assume, account),
         **drill_routes.table(account, kills),
+        **machine_routes.table(account),
     }
 
 

@@ -1,4 +1,4 @@
-"""What makes functions run, and secrets, under the real engine: up, unchanged, changed in place, replaced, and gone."""
+"""What makes functions run, and secrets, under the real engine: up, unchanged, changed, replaced, and gone."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_calls_live_and_leave_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 
     stack.up("calls", **change, service="scheduler.amazonaws.com")
     again = stack.ids()
-    assert {name for name in made if again[name] != made[name]} <= {"permission"}
+    assert {name for name in made if again[name] != made[name]} == {"permission"}
     stack.up("calls", **change | {"window": 1, "batch": 10})
     stack.up("calls", minutes=6, owner="two")
     stack.unchanged("calls", minutes=6, owner="two")
