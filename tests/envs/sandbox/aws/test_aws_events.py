@@ -1,12 +1,10 @@
 """EventBridge: rules pick events, and targets get them, as far as policies of queues, keys and functions let them."""
 
 import json
-import urllib.error
-import urllib.parse
-import urllib.request
 from typing import Any
 
 import pytest
+import urllib3
 from botocore.exceptions import ClientError
 
 from tests.envs.sandbox.aws.emulated import Aws
@@ -57,12 +55,8 @@ class Post(Queue):
 
 def ask(aws: Aws, path: str, **parameters: Any) -> tuple[int, dict[str, Any]]:
     """A route for drills."""
-    url = f"{aws.account.endpoint}/fleetstream/{path}?{urllib.parse.urlencode(parameters)}"
-    try:
-        with urllib.request.urlopen(url) as answer:  # noqa: S310 (the emulated AWS)
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+    answer = urllib3.request("GET", f"{aws.account.endpoint}/fleetstream/{path}", fields=parameters)
+    return answer.status, answer.json()
 
 
 def test_an_event_comes_in_its_envelope(aws: Aws) -> None:

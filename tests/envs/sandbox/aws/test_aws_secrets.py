@@ -1,12 +1,12 @@
-"""Secrets: values come later, keys and policies decide who reads them, and a deleted one keeps its name for a while."""
+"""Secrets: values come later, keys and policies decide who reads them, and a deleted one keeps its name a while."""
 
 import json
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from envs.sandbox.aws import sts_client
 from tests.envs.sandbox.aws.emulated import Aws
 from tests.envs.sandbox.aws.function_stage import ACCOUNT, allow, document
 
@@ -23,12 +23,13 @@ def secrets(aws: Aws) -> Any:
 def reader(aws: Aws, name: str, *statements: dict[str, Any]) -> Any:
     """Secrets Manager in the hands of a role."""
     iam = aws.client("iam")
-    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"}
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
     if statements:
         iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(*statements))
-    session = sts_client.service_session(role, "lambda.amazonaws.com")
-    return session.client("secretsmanager")
+    keys = aws.client("sts").assume_role(RoleArn=role, RoleSessionName="reader")["Credentials"]
+    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], "us-east-1")
+    return session.client("secretsmanager", endpoint_url=aws.account.endpoint)
 
 
 def test_a_value_comes_after_the_secret(secrets: Any) -> None:
@@ -71,7 +72,6 @@ def test_a_deleted_secret_is_out_of_use_and_can_be_restored(secrets: Any) -> Non
     assert secrets.get_secret_value(SecretId="ended")["SecretString"] == "v"
 
 
-@pytest.mark.usefixtures("inside")
 def test_a_role_needs_the_secret_and_its_key(aws: Aws, secrets: Any) -> None:
     key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
     arn = secrets.create_secret(Name="sealed", SecretString="v", KmsKeyId=key)["ARN"]
@@ -87,7 +87,6 @@ def test_a_role_needs_the_secret_and_its_key(aws: Aws, secrets: Any) -> None:
         full.put_secret_value(SecretId="sealed", SecretString="w")
 
 
-@pytest.mark.usefixtures("inside")
 def test_a_secrets_policy_lets_a_role_in_and_keeps_one_out(aws: Aws, secrets: Any) -> None:
     secrets.create_secret(Name="shared", SecretString="v")
     welcome, banned = reader(aws, "welcome"), reader(aws, "banned", allow("secretsmanager:GetSecretValue"))
