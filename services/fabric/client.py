@@ -297,7 +297,9 @@ def _refusal(what: str, status: int, body: bytes) -> FabricServiceError:
     except (ValueError, KeyError, TypeError, AttributeError):
         code, message = "", ""
     if code in PASSING or (not code and (status >= 500 or status == 429)):
-        return GatewayUnreachableError(f"{what}: not now: {code or f'HTTP {status}'} {message}".rstrip())
+        return GatewayUnreachableError(
+            f"{what}: not now: {code or f'HTTP {status}'} {message}".rstrip(), answered=True
+        )
     if not code and status in (401, 403):
         message = "the client certificate is not one that the cluster lets do this"
     return REFUSALS.get(code, GatewayRefusedError)(what, status, code, message)
