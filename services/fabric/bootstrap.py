@@ -111,15 +111,16 @@ class Bootstrap:
         return {node: found[node] for node in fleet.seeds}
 
     def _look(self, gateway: Gateway) -> list[Node] | None:
-        """The cluster's nodes; None when there is no cluster. Refuses one that was formed with other seeds."""
+        """The cluster's nodes, none while it cannot tell them; None when nothing answers: there is no cluster.
+
+        Refuses a cluster that was formed with other seeds.
+        """
         try:
             nodes = gateway.nodes()
-        except GatewayUnreachableError:
-            return None
+        except GatewayUnreachableError as error:
+            return [] if error.answered else None
         except GatewayRefusedError as error:
             raise FabricServiceError(f"{error}: what answers there is no cluster of these certificates") from error
-        if not nodes:
-            return None
         wanted = self._addresses()
         odd = [
             f"{node.name} ({node.address})"
