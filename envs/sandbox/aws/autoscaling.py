@@ -1,197 +1,195 @@
-"""Auto Scaling: launches that follow their template, may fail, say why, and are tried again.
+"""Auto Scaling: groups whose instances live as on AWS, with life cycle hooks, health checks and capacity.
 
 Sources: Amazon EC2 Auto Scaling User Guide ("Troubleshoot Amazon EC2 Auto Scaling: EC2 instance launch failures",
-"Required AWS KMS key policy for use with encrypted volumes", "Service-linked roles"), Auto Scaling API Reference.
-moto launches from the template's default version only, everything into the first subnet, and knows no activities.
+"Service-linked roles"), Auto Scaling API Reference. moto starts and ends instances at once, keeps hooks and does not
+act on them, and knows no activities; what an instance goes through is in `autoscaling_group`.
 """
 
 import threading
-import time
-from collections import Counter
 from typing import Any, Final
 
 from moto.autoscaling import models, urls
 from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
-from moto.autoscaling.models import ASG_NAME_TAG, AutoScalingBackend, FakeAutoScalingGroup, InstanceState
-from moto.autoscaling.responses import AutoScalingResponse
-from moto.core.exceptions import ServiceException
-from moto.core.responses import ActionResult
-from moto.core.utils import utcnow
-from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.utils import convert_tag_spec
+from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup, FakeScalingPolicy, autoscaling_backends
 from moto.iam.models import iam_backends
-from moto.kms.models import kms_backends
-from moto.moto_api._internal import mock_random
 
-from envs.sandbox.aws import ec2_launch
+from envs.sandbox.aws import autoscaling_victims
+from envs.sandbox.aws.autoscaling_group import RETAINED, Group, Member
+from envs.sandbox.aws.autoscaling_rules import check_capacity, check_desired, check_template, not_emulated
+from envs.sandbox.aws.clock import CLOCK
 from envs.sandbox.aws.host import Host
 
 SERVICE: Final = "autoscaling.amazonaws.com"
 _ROLE: Final = "AWSServiceRoleForAutoScaling"
-_RETRY_S: Final = 1.0
-"""AWS tries a failed launch again, the sooner the fewer failures there were."""
-_REMEMBERED: Final = 100
-"""AWS tells the activities of the last six weeks."""
-
-
-class Group(FakeAutoScalingGroup):
-    """A group that launches one instance after the other and remembers how each launch ended."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.activities: list[dict[str, Any]] = []
-        self._failed_at: float | None = None
-        super().__init__(*arguments, **options)
-
-    def retry(self) -> None:
-        """Tries again what failed, a moment later."""
-        if self._failed_at is not None and time.monotonic() - self._failed_at > _RETRY_S:
-            self._failed_at = None
-            self.set_desired_capacity(self.desired_capacity)
-
-    def replace_autoscaling_group_instances(self, count_needed: int, propagated_tags: dict[str, str]) -> None:
-        if self.ec2_launch_template is None:
-            super().replace_autoscaling_group_instances(count_needed, propagated_tags)
-            return
-        for _ in range(count_needed):
-            started = utcnow()
-            try:
-                instance = self._launch(dict(propagated_tags))
-            except ServiceException as error:
-                self._failed_at = time.monotonic()
-                self._remember(started, "", f"{error.message.rstrip('.')}. Launching EC2 instance failed.")
-                return
-            self.instance_states.append(
-                InstanceState(instance, protected_from_scale_in=self.new_instances_protected_from_scale_in)
-            )
-            self._remember(started, instance.id)
-
-    def _launch(self, tags: dict[str, str]) -> Any:
-        assert self.ec2_launch_template is not None  # noqa: S101 (for the type checker: seen to by the caller)
-        version = self.ec2_launch_template.get_version(self.launch_template_version)
-        self._check_keys(version.data)
-        zone, subnet = self._place()
-        volume_tags = convert_tag_spec(version.data.get("TagSpecifications") or []).get("volume", {})
-        reservation = self.ec2_backend.run_instances(
-            version.image_id,
-            1,
-            version.user_data,
-            [],
-            instance_type=version.instance_type,
-            is_instance_type_default=not version.instance_type,
-            # A tag of the group wins over the template's.
-            tags={"instance": {**version.instance_tags, **tags, ASG_NAME_TAG: self.name}, "volume": volume_tags},
-            region_name=self.region,
-            placement=zone,
-            subnet_id=subnet,
-            launch_template={"LaunchTemplateId": self.ec2_launch_template.id, "Version": str(version.number)},
-            associate_public_ip=None,
-        )
-        instance: Any = reservation.instances[0]
-        instance.autoscaling_group = self
-        return instance
-
-    def _place(self) -> tuple[str, str | None]:
-        """The zone, and the subnet if the group has any, with the fewest of its instances."""
-        if self.vpc_zone_identifier:
-            used = Counter(state.instance.subnet_id for state in self.instance_states)
-            subnets = [self.ec2_backend.get_subnet(each) for each in self.vpc_zone_identifier.split(",")]
-            subnet = min(subnets, key=lambda each: used[each.id])
-            return subnet.availability_zone, subnet.id
-        zones = Counter(state.availability_zone for state in self.instance_states)
-        return min(self.availability_zones, key=lambda each: zones[each]), None
-
-    def _check_keys(self, data: dict[str, Any]) -> None:
-        """Disks under a customer's key need a key policy or a grant that names the service-linked role."""
-        kms = kms_backends[self.account_id][self.region]
-        for each in data.get("BlockDeviceMappings") or []:
-            if not (key_id := (each.get("Ebs") or {}).get("KmsKeyId")):
-                continue
-            key = kms.keys.get(kms.get_key_id(key_id))
-            granted = key is not None and any(
-                grant.grantee_principal == self.service_linked_role_arn and "CreateGrant" in grant.operations
-                for grant in key.grants.values()
-            )
-            if key is None or not (granted or self.service_linked_role_arn in key.policy):
-                raise EC2ClientError("Client.InternalError", "Client.InternalError: Client error on launch")
-
-    def _remember(self, started: Any, instance_id: str, failure: str = "") -> None:
-        there = len(self.instance_states)
-        before = there if failure else there - 1
-        activity = {
-            "ActivityId": str(mock_random.uuid4()),
-            "AutoScalingGroupName": self.name,
-            "AutoScalingGroupARN": self.arn,
-            "Description": f"Launching a new EC2 instance{f': {instance_id}' if instance_id else ''}",
-            "Cause": f"At {started:%Y-%m-%dT%H:%M:%SZ} an instance was started in response to a difference between "
-            f"desired and actual capacity, increasing the capacity from {before} to {before + 1}.",
-            "StartTime": started,
-            "EndTime": utcnow(),
-            "StatusCode": "Failed" if failure else "Successful",
-            "Progress": 100,
-        }
-        self.activities = [activity | ({"StatusMessage": failure} if failure else {}), *self.activities][:_REMEMBERED]
+_STEP_S: Final = 0.2
 
 
 class GroupsBackend(AutoScalingBackend):
-    """moto's backend, with the checks of a template and the second attempts that it leaves out."""
+    """moto's backend with groups that live; whoever uses it holds `lock`."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     @property
     def _url_module(self) -> Any:
         return urls
 
+    def step(self) -> None:
+        """Goes on with every group."""
+        with self.lock:
+            for group in self.groups():
+                group.step()
+                if group.status is not None and not group.members:
+                    self._remove(group)
+
+    # Groups
+
     def create_auto_scaling_group(self, *arguments: Any, **options: Any) -> FakeAutoScalingGroup:
         if options["name"] in self.autoscaling_groups:
             raise AutoscalingClientError("AlreadyExists", "AutoScalingGroup by this name already exists")
-        self._check_template(options.get("launch_template"))
+        if not options.get("launch_template"):
+            raise not_emulated("a group without a launch template")
+        check_template(self.ec2_backend, options["launch_template"])
+        autoscaling_victims.check(options.get("termination_policies") or ())
+        check_capacity(options["min_size"], options["max_size"], options["desired_capacity"])
         self._make_role()
-        with self._lock:
-            return super().create_auto_scaling_group(*arguments, **options)
+        return super().create_auto_scaling_group(*arguments, **options)
 
     def update_auto_scaling_group(self, *arguments: Any, **options: Any) -> FakeAutoScalingGroup:
-        self._check_template(options.get("launch_template"))
-        with self._lock:
-            return super().update_auto_scaling_group(*arguments, **options)
+        group = self.group(options["name"])
+        check_template(self.ec2_backend, options.get("launch_template"))
+        low = group.min_size if options["min_size"] is None else options["min_size"]
+        high = group.max_size if options["max_size"] is None else options["max_size"]
+        if options["desired_capacity"] is None:
+            options["desired_capacity"] = max(low or 0, min(high or 0, group.desired_capacity or 0))
+        check_capacity(low, high, options["desired_capacity"])
+        return super().update_auto_scaling_group(*arguments, **options)
 
-    def describe_auto_scaling_groups(self, names: list[str], filters: Any = None) -> list[FakeAutoScalingGroup]:
-        found = super().describe_auto_scaling_groups(names, filters)
-        with self._lock:
-            for group in found:
-                if isinstance(group, Group):
-                    group.retry()
+    def delete_auto_scaling_group(self, group_name: str, force: bool = False) -> None:
+        """Takes a group away; with `force` its instances go first, and whatever waits for them is not asked."""
+        group = self.group(group_name)
+        if force:
+            group.dissolve()
+        elif any(member.counts or member.lifecycle_state == RETAINED for member in group.members):
+            raise AutoscalingClientError(
+                "ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances still in the group."
+            )
+        elif group.members:
+            raise AutoscalingClientError(
+                "ScalingActivityInProgress",
+                "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that "
+                "group.",
+            )
+        if not group.members:
+            self._remove(group)
+
+    def set_desired_capacity(self, group_name: str, desired_capacity: int | None) -> None:
+        group = self.group(group_name)
+        check_desired(group.min_size, group.max_size, desired_capacity or 0)
+        group.set_desired_capacity(desired_capacity)
+
+    def group(self, name: str | None) -> Group:
+        """A group that is there and stays. Raises AWS's refusal."""
+        found = self.autoscaling_groups.get(name or "")
+        if not isinstance(found, Group):
+            raise ValidationError(f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
+        if found.status is not None:
+            raise ValidationError(f"AutoScalingGroup '{name}' is pending delete")
         return found
 
-    def notify_terminate_instances(self, instance_ids: list[str]) -> None:
-        with self._lock:
-            super().notify_terminate_instances(instance_ids)
-            for name, group in self.autoscaling_groups.items():
-                if all(arn in self.elbv2_backend.target_groups for arn in group.target_group_arns):
-                    self.update_attached_target_groups(name)
-
     def update_attached_target_groups(self, group_name: str) -> None:
-        super().update_attached_target_groups(group_name)
-        # moto registers what comes, and keeps what a smaller capacity ended.
-        ended = [instance.id for instance in self.ec2_backend.all_instances() if instance.state == "terminated"]
-        self.elbv2_backend.notify_terminate_instances(ended)
+        group = self.group(group_name)
+        group.register([each for each in group.members if each.lifecycle_state == "InService"])
 
-    def _check_template(self, named: dict[str, Any] | None) -> None:
-        """A group is refused for what EC2 would refuse of a trial launch."""
-        if not named:
-            return
-        backend: Any = self.ec2_backend
-        data = ec2_launch.template_data(backend, {"launch_template": named})
-        try:
-            ec2_launch.resolve_image(backend, data.get("ImageId") or "")
-            ec2_launch.check_template(data)
-            ec2_launch.profile(backend, data)
-        except EC2ClientError as error:
-            raise ValidationError(
-                f"You must use a valid fully-formed launch template. {error.message} (Service: AmazonEC2; "
-                f"Error Code: {error.code})"
-            ) from error
+    def notify_terminate_instances(self, instance_ids: list[str]) -> None:
+        """What EC2 ends on its own, the health check finds."""
+
+    # Instances
+
+    def member(self, instance_id: str) -> tuple[Group, Member]:
+        """An instance of a group, and its group. Raises AWS's refusal."""
+        for group in self.groups():
+            for member in group.members:
+                if member.instance_id == instance_id:
+                    return group, member
+        raise ValidationError(f"Instance Id not found - No managed instance found for instance ID: {instance_id}")
+
+    def terminate_instance(self, instance_id: str, should_decrement: bool) -> Any:
+        group, member = self.member(instance_id)
+        retained = member.lifecycle_state == RETAINED
+        if not member.counts and not retained:
+            raise AutoscalingClientError(
+                "ScalingActivityInProgress", f"Instance {instance_id} is being terminated already."
+            )
+        before = group.desired_capacity or 0
+        if should_decrement and not retained:
+            if before <= (group.min_size or 0):
+                raise ValidationError(
+                    f"Currently, desiredSize equals minSize ({before}). Terminating instance without replacement "
+                    "will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to "
+                    "false or lower group's min size."
+                )
+            group.desired_capacity = before - 1
+        shrinks = f", shrinking the capacity from {before} to {group.desired_capacity}" if should_decrement else ""
+        when = f"{CLOCK.date():%Y-%m-%dT%H:%M:%SZ}"
+        cause = f"At {when} instance {instance_id} was taken out of service in response to a user request{shrinks}."
+        return group.retire(member, cause)
+
+    def set_instance_health(self, instance_id: str, health_status: str, respect_grace: bool = True) -> None:
+        if health_status not in ("Healthy", "Unhealthy"):
+            raise ValidationError("Valid instance health states are: [Healthy, Unhealthy].")
+        group, member = self.member(instance_id)
+        served = CLOCK.now() - member.in_service_since
+        if not (respect_grace and served < (group.health_check_grace_period or 0)):
+            member.health_status = health_status
+
+    def set_instance_protection(
+        self, group_name: str, instance_ids: list[str], protected_from_scale_in: bool | None
+    ) -> None:
+        group = self.group(group_name)
+        members = {member.instance_id: member for member in group.members}
+        for instance_id in instance_ids:
+            if instance_id not in members:
+                raise ValidationError(f"The instance {instance_id} is not part of Auto Scaling group {group_name}.")
+            if members[instance_id].lifecycle_state != "InService":
+                raise ValidationError(
+                    f"The instance {instance_id} is not in InService or EnteringStandby or Standby."
+                )
+        for instance_id in instance_ids:
+            members[instance_id].protected_from_scale_in = protected_from_scale_in
+
+    # Policies
+
+    def put_scaling_policy(self, *arguments: Any, **options: Any) -> FakeScalingPolicy:
+        """As moto's, which has one name for all groups. No metric moves a policy here."""
+        if options["policy_type"] != "TargetTrackingScaling":
+            raise not_emulated(f"scaling policies of type {options['policy_type']}")
+        self.group(options["as_name"])
+        policy = super().put_scaling_policy(*arguments, **options)
+        self.policies[_policy_key(policy.auto_scaling_group_name, policy.name)] = self.policies.pop(policy.name)
+        return policy
+
+    def policy(self, group_name: str | None, policy: str) -> FakeScalingPolicy:
+        """A group's policy, which is told by its name or its ARN; an ARN needs no group. Raises AWS's refusal."""
+        for known in self.policies.values():
+            if policy == known.arn or (policy == known.name and group_name == known.auto_scaling_group_name):
+                return known
+        raise ValidationError(f"PolicyName not found - policy {policy} of group {group_name} not found")
+
+    def remove_policy(self, group_name: str | None, policy: str) -> None:
+        """Takes a policy away. Raises AWS's refusal when there is none."""
+        found = self.policy(group_name, policy)
+        del self.policies[_policy_key(found.auto_scaling_group_name, found.name)]
+
+    def groups(self) -> list[Group]:
+        """All groups, also those that are being deleted."""
+        return [group for group in self.autoscaling_groups.values() if isinstance(group, Group)]
+
+    def _remove(self, group: Group) -> None:
+        """A group goes with its hooks and its policies."""
+        del self.autoscaling_groups[group.name]
+        self.policies = {k: p for k, p in self.policies.items() if p.auto_scaling_group_name != group.name}
 
     def _make_role(self) -> None:
         """The first group of an account makes the service-linked role."""
@@ -200,33 +198,22 @@ class GroupsBackend(AutoScalingBackend):
             iam.create_service_linked_role(SERVICE, "Default Service-Linked Role", "")
 
 
-class _Response(AutoScalingResponse):
-    """moto's responses, with the activities."""
-
-    def describe_scaling_activities(self) -> ActionResult:
-        name = self._get_param("AutoScalingGroupName")
-        if name and name not in self.autoscaling_backend.autoscaling_groups:
-            raise ValidationError(f"Group {name} not found")
-        wanted = self._get_param("ActivityIds", [])
-        activities = [
-            activity
-            for group in self.autoscaling_backend.autoscaling_groups.values()
-            for activity in (group.activities if isinstance(group, Group) and name in (None, group.name) else [])
-            if not wanted or activity["ActivityId"] in wanted
-        ]
-        return ActionResult({"Activities": activities})
-
-    def delete_auto_scaling_group(self) -> ActionResult:
-        group = self.autoscaling_backend.autoscaling_groups.get(self._get_param("AutoScalingGroupName"))
-        if group is not None and group.instance_states and not self._get_bool_param("ForceDelete", False):
-            raise AutoscalingClientError(
-                "ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances still in the group."
-            )
-        return super().delete_auto_scaling_group()
-
-
 def install(_host: Host) -> None:
     """Puts this backend, its groups and its responses in the place of moto's."""
+    from envs.sandbox.aws.autoscaling_responses import Response
+
     models.autoscaling_backends.backend = GroupsBackend
     models.FakeAutoScalingGroup = Group  # type: ignore[misc]
-    urls.url_paths = dict.fromkeys(urls.url_paths, _Response.dispatch)
+    urls.url_paths = dict.fromkeys(urls.url_paths, Response.dispatch)
+    CLOCK.every(_STEP_S, _step)
+
+
+def _step() -> None:
+    for regions in list(autoscaling_backends.values()):
+        for backend in list(regions.values()):
+            if isinstance(backend, GroupsBackend):
+                backend.step()
+
+
+def _policy_key(group: str, policy: str) -> str:
+    return f"{group}/{policy}"

@@ -6,7 +6,6 @@ AWS service using an interface VPC endpoint"; EC2 API Reference, error codes).
 """
 
 import base64
-import copy
 import json
 from typing import Any
 
@@ -14,20 +13,20 @@ from moto.core.responses import ActionResult
 from moto.ec2 import urls
 from moto.ec2.exceptions import DependencyViolationError, EC2ClientError, InvalidVpcEndPointIdError
 from moto.ec2.models import ec2_backends, vpcs
-from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.launch_templates import LaunchTemplateVersion
 from moto.ec2.models.vpcs import VPC, VPCEndPoint
-from moto.ec2.responses import EC2Response
 from moto.ec2.utils import parse_user_data
 
-from envs.sandbox.aws import ec2_launch
+from envs.sandbox.aws import ec2_launch, ec2_storage
+from envs.sandbox.aws.ec2_machines import MachineResponses, Machines
+from envs.sandbox.aws.ec2_storage import Storage, StorageResponses
 from envs.sandbox.aws.flow_logs import FlowLogs
 from envs.sandbox.aws.host import Host
 from envs.sandbox.aws.nat import NatGateways
 from envs.sandbox.aws.prefix_lists import PrefixLists
 
 
-class Ec2Backend(NatGateways, FlowLogs, PrefixLists):
+class Ec2Backend(Machines, Storage, NatGateways, FlowLogs, PrefixLists):
     """moto's backend, with the rules that it leaves out."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
@@ -54,62 +53,6 @@ class Ec2Backend(NatGateways, FlowLogs, PrefixLists):
         if vpc_id is None and self.default_vpc is None:
             raise EC2ClientError("VPCIdNotSpecified", "No default VPC for this user")
         return super().create_security_group(name, description, vpc_id, *arguments, **options)
-
-    # Instances
-
-    def run_instances(self, image_id: str, count: int, *arguments: Any, **options: Any) -> Any:
-        """As moto's; what is made at launch goes with its instance unless the launch says otherwise.
-
-        moto keeps it for ever, and with an interface its subnet and groups (EC2 User Guide, "Delete a network
-        interface" and "Preserve data when an instance is terminated": a data volume attached at launch).
-        """
-        existing = set(self.enis)
-        template = ec2_launch.template_data(self, options)
-        image_id, options = ec2_launch.complete(self, image_id, count, options)
-        volumes = options.get("block_device_mappings") or []
-        kept = {each["DeviceName"] for each in volumes if _is_false(each.get("Ebs", {}).get("DeleteOnTermination"))}
-        interfaces = options["nics"]
-        kept |= {int(each.get("DeviceIndex", 0)) for each in interfaces if _is_false(each.get("DeleteOnTermination"))}
-        named = options.get("iam_instance_profile_name") or options.get("iam_instance_profile_arn")
-        reservation = super().run_instances(image_id, count, *arguments, **options)
-        for instance in reservation.instances:
-            if not named and (profile := ec2_launch.profile(self, template)):
-                self.associate_iam_instance_profile(instance.id, **profile)
-            for index, interface in instance.nics.items():
-                interface.delete_on_termination = interface.id not in existing and index not in kept
-            for device, volume in instance.block_device_mapping.items():
-                volume.delete_on_termination = device not in kept
-        return reservation
-
-    def terminate_instances(self, instance_ids: list[str]) -> Any:
-        ended = super().terminate_instances(instance_ids)
-        for instance, _ in ended:
-            for index, interface in list(instance.nics.items()):
-                # Ending an ended instance is no error; its interface cannot be deleted twice.
-                interface.delete_on_termination = False
-                if self.enis.get(interface.id) is interface:
-                    # What outlives the instance is free for the next one; the ended one keeps a picture of it.
-                    instance.nics[index] = copy.copy(interface)
-                    _free(interface)
-        return ended
-
-    def create_network_interface(self, subnet: Any, private_ip_address: Any, *rest: Any, **options: Any) -> Any:
-        """As moto's, with an address that nothing else in the subnet has; moto takes one at random."""
-        if not private_ip_address and not options.get("private_ip_addresses") and not (rest and rest[0]):
-            place = self.get_subnet(subnet) if isinstance(subnet, str) else subnet
-            private_ip_address = place.get_available_subnet_ip(instance=None)  # type: ignore[arg-type] (told to nobody)
-        return super().create_network_interface(subnet, private_ip_address, *rest, **options)
-
-    def attach_volume(self, volume_id: str, instance_id: str, *arguments: Any, **options: Any) -> Any:
-        volume, instance = self.get_volume(volume_id), self.get_instance(instance_id)
-        if volume.attachment is not None:
-            raise EC2ClientError("VolumeInUse", f"{volume_id} is already attached to an instance")
-        if volume.zone is not None and volume.availability_zone != instance.availability_zone:
-            raise EC2ClientError(
-                "InvalidVolume.ZoneMismatch",
-                f"The volume '{volume_id}' is not in the same availability zone as instance '{instance_id}'",
-            )
-        return super().attach_volume(volume_id, instance_id, *arguments, **options)
 
     # Endpoints
 
@@ -263,16 +206,7 @@ class Ec2Backend(NatGateways, FlowLogs, PrefixLists):
             interface._group_set = [self.get_security_group_from_id(each) for each in endpoint.security_group_ids]
 
 
-def _is_false(flag: Any) -> bool:
-    return str(flag).lower() == "false"
-
-
-def _free(interface: NetworkInterface) -> None:
-    interface.instance = interface.attachment_id = interface.attach_time = interface.device_index = None
-    interface.status = "available"
-
-
-class _Response(EC2Response):
+class _Response(MachineResponses, StorageResponses):
     """moto's responses, with the parameters that they do not read."""
 
     def modify_vpc_endpoint(self) -> ActionResult:
@@ -280,15 +214,6 @@ class _Response(EC2Response):
         assert isinstance(backend, Ec2Backend)  # noqa: S101 (for the type checker; `install` sees to it)
         backend.modify_endpoint(self._get_param("VpcEndpointId"), dict(self.params))
         return ActionResult({"Return": True})
-
-    def describe_snapshots(self) -> ActionResult:
-        found = self.ec2_backend.describe_snapshots(
-            snapshot_ids=self._get_param("SnapshotIds", []), filters=self._filters_from_querystring()
-        )
-        if owners := self._get_param("OwnerIds", []):
-            wanted = {self.current_account if owner == "self" else owner for owner in owners}
-            found = [snapshot for snapshot in found if snapshot.owner_id in wanted]
-        return ActionResult({"Snapshots": found})
 
     def create_launch_template(self) -> ActionResult:
         self._check_user_data()
@@ -326,28 +251,6 @@ class _Response(EC2Response):
             template.tags = template.get_tags()
         return super().describe_launch_templates()
 
-    def create_volume(self) -> ActionResult:
-        zone = self._get_param("AvailabilityZone")
-        if self.ec2_backend.get_zone_by_name(zone) is None:
-            raise EC2ClientError("InvalidZone.NotFound", f"The zone '{zone}' does not exist.")
-        return super().create_volume()
-
-    def attach_network_interface(self) -> ActionResult:
-        self._check_free(self._get_param("NetworkInterfaceId"), "InvalidNetworkInterface.InUse")
-        return super().attach_network_interface()
-
-    def delete_network_interface(self) -> ActionResult:
-        interface = self._check_free(self._get_param("NetworkInterfaceId"), "InvalidParameterValue")
-        result = super().delete_network_interface()
-        interface.subnet.del_subnet_ip(interface.private_ip_address)
-        return result
-
-    def _check_free(self, identifier: str, code: str) -> NetworkInterface:
-        interface = self.ec2_backend.get_network_interface(identifier)
-        if interface.status == "in-use":
-            raise EC2ClientError(code, f"Network interface '{identifier}' is currently in use.")
-        return interface
-
     def modify_managed_prefix_list(self) -> ActionResult:
         backend = self.ec2_backend
         assert isinstance(backend, PrefixLists)  # noqa: S101 (for the type checker; `install` sees to it)
@@ -373,6 +276,7 @@ class _Response(EC2Response):
 def install(host: Host) -> None:
     """Puts this backend and its responses in the place of moto's."""
     Ec2Backend.host = host
+    ec2_storage.install()
     ec2_backends.backend = Ec2Backend
     # moto does not know that MSK's API has an endpoint ("AWS services that integrate with AWS PrivateLink").
     if "kafka" not in vpcs.AWS_ENDPOINT_SERVICES:

@@ -5,15 +5,13 @@ Manager parameter instead of an AMI ID", "Network interfaces").
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from moto.core.exceptions import ServiceException
 from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend
 from moto.ec2.utils import filter_iam_instance_profiles
 from moto.ssm.models import ssm_backends
-
-if TYPE_CHECKING:
-    from envs.sandbox.aws.ec2 import Ec2Backend
 
 MAX_USER_DATA: Final = 16 * 1024
 """Bytes before they are encoded (EC2 User Guide, "Run commands when you launch an EC2 instance with user data")."""
@@ -23,13 +21,13 @@ _ROOT_GIB: Final = 8
 Options = dict[str, Any]
 
 
-def template_data(backend: "Ec2Backend", options: Mapping[str, Any]) -> dict[str, Any]:
+def template_data(backend: EC2Backend, options: Mapping[str, Any]) -> dict[str, Any]:
     """What the version of the launch template says that a launch names; nothing when it names none."""
     named = options.get("launch_template")
     return backend._get_template_from_args(named).data if named else {}
 
 
-def complete(backend: "Ec2Backend", image_id: str, count: int, options: Options) -> tuple[str, Options]:
+def complete(backend: EC2Backend, image_id: str, count: int, options: Options) -> tuple[str, Options]:
     """The image and the options of a launch with all that its template says. Raises EC2's refusals."""
     data = template_data(backend, options)
     image = resolve_image(backend, image_id or data.get("ImageId") or "")
@@ -47,7 +45,7 @@ def complete(backend: "Ec2Backend", image_id: str, count: int, options: Options)
     return image, found
 
 
-def resolve_image(backend: "Ec2Backend", image_id: str) -> str:
+def resolve_image(backend: EC2Backend, image_id: str) -> str:
     """The id of an image that may be given by a public parameter; the image must exist."""
     if image_id.startswith(_RESOLVE):
         name = image_id.removeprefix(_RESOLVE)
@@ -69,7 +67,7 @@ def check_template(data: Mapping[str, Any]) -> None:
         )
 
 
-def profile(backend: "Ec2Backend", data: Mapping[str, Any]) -> dict[str, str]:
+def profile(backend: EC2Backend, data: Mapping[str, Any]) -> dict[str, str]:
     """The template's instance profile by name or ARN; it must exist."""
     named: dict[str, str] = data.get("IamInstanceProfile") or {}
     name, arn = named.get("Name"), named.get("Arn")
@@ -88,7 +86,7 @@ def profile(backend: "Ec2Backend", data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _check_interfaces(
-    backend: "Ec2Backend", interfaces: list[dict[str, Any]], count: int, options: Mapping[str, Any]
+    backend: EC2Backend, interfaces: list[dict[str, Any]], count: int, options: Mapping[str, Any]
 ) -> None:
     for each in interfaces:
         if not (identifier := each.get("NetworkInterfaceId")):
@@ -115,7 +113,7 @@ def _check_interfaces(
             )
 
 
-def _disks(backend: "Ec2Backend", image_id: str, named: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _disks(backend: EC2Backend, image_id: str, named: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The disks that a template names, and the image's root when it is not among them."""
     image = backend.amis.get(image_id)
     root = (image and image.root_device_name) or "/dev/sda1"

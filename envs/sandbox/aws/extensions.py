@@ -13,6 +13,7 @@ from envs.sandbox.aws import (
     ec2_rules,
     efs,
     elbv2_rules,
+    events,
     firehose,
     iam,
     images,
@@ -24,6 +25,7 @@ from envs.sandbox.aws import (
     sns,
     sts,
 )
+from envs.sandbox.aws.clock import CLOCK
 from envs.sandbox.aws.host import Host
 
 
@@ -50,11 +52,15 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         efs,
         elbv2_rules,
         kafka,
+        events,
         lambda_,
         firehose,
     ):
         extension.install(host)
+    CLOCK.start()
     try:
         yield
     finally:
+        CLOCK.close()
+        events.close()
         lambda_.close()

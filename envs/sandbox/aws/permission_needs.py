@@ -65,10 +65,15 @@ def needs(asked: Asked) -> list[Need]:
 
 def kms_need(action: str, key_id: str, account: str, region: str, context: Mapping[str, str]) -> Need | None:
     """The use of a key, by any of its names; None for a key that AWS manages or that does not exist."""
-    key = _key(key_id, account, region)
-    if key is None or getattr(key, "key_manager", "CUSTOMER") == "AWS":
+    if not key_is_customers(key_id, account, region) or (key := _key(key_id, account, region)) is None:
         return None
     return Need(f"kms:{action}", key.arn, key.policy, key=True, context={"kms:CallerAccount": account, **context})
+
+
+def key_is_customers(key_id: str, account: str, region: str) -> bool:
+    """Whether this is a customer's key: one whose policy can be written."""
+    key = _key(key_id, account, region)
+    return key is not None and getattr(key, "key_manager", "CUSTOMER") != "AWS"
 
 
 # S3

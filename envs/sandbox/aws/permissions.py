@@ -127,6 +127,42 @@ def demand(account: Account, who: Caller, need: Need, region: str | None = None)
     raise AccessDeniedError(text)
 
 
+def demand_of_service(account: Account, service: str, source_arn: str, need: Need) -> None:
+    """Raises `AccessDeniedError` unless the resource's own policy lets a service (``events.amazonaws.com``) do this.
+
+    `source_arn` is what the service acts for. A service has no policies of its own (IAM User Guide, "AWS service
+    principals"), and keys that AWS manages let no service in that is not theirs.
+    """
+    call = policy.Call(
+        need.action,
+        service=service,
+        account=account.account_id,
+        context={
+            "aws:SecureTransport": "true",
+            "aws:PrincipalIsAWSService": "true",
+            "aws:PrincipalServiceName": service,
+            "aws:SourceAccount": account.account_id,
+            "aws:SourceArn": source_arn,
+            **need.context,
+        },
+        known=_ABSENT_KEYS,
+    )
+    refusal = policy.decide(call, need.resource, (), need.attached)
+    if refusal is None:
+        return
+    text = f"{service} is not authorized to perform: {need.action} on resource: {need.resource} for {source_arn}"
+    wanted = {
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": need.action,
+        "Resource": "*" if need.key else need.resource,
+        "Condition": {"ArnEquals": {"aws:SourceArn": source_arn}},
+    }
+    told = "it is forbidden by" if refusal.forbidden else f"missing in the policy of {need.resource}:"
+    log.error("%s; %s %s", text, told, json.dumps(refusal.statement if refusal.forbidden else wanted))
+    raise AccessDeniedError(text)
+
+
 def may(account: Account, who: Caller, wanted: Iterable[Need]) -> bool:
     """Whether `who` may do all of this; what is missing is in the log."""
     try:

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Request, Response
 
 from envs.sandbox.account import Account
 from envs.sandbox.aws import iam_token, permissions, policy, sts
+from envs.sandbox.aws.clock import CLOCK
 from envs.sandbox.aws.permission_needs import Need, cluster_needs
 
 log = logging.getLogger("envs.sandbox.aws")
@@ -27,6 +28,7 @@ def table(account: Account) -> Mapping[str, Route]:
       role that may not ``kafka-cluster:Connect`` to the deployed cluster is refused
     * ``/fleetstream/kafka/authorize?role=&service=&action=&resource=``: see `sts_client`
     * ``/fleetstream/sts/assume?role=&service=``: see `sts_client`
+    * ``/fleetstream/clock/advance?seconds=``: puts the clock of the emulated services forward: 200 ``{}``
 
     Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing.
     """
@@ -34,6 +36,7 @@ def table(account: Account) -> Mapping[str, Route]:
         "/fleetstream/kafka/principal": partial(_principal, account),
         "/fleetstream/kafka/authorize": partial(_authorize, account),
         "/fleetstream/sts/assume": partial(_assume, account),
+        "/fleetstream/clock/advance": _advance,
     }
 
 
@@ -81,6 +84,17 @@ def _assume(account: Account, request: Request) -> Response:
         log.warning("%s", error)
         return _answer({"error": str(error)}, 403)
     return _answer(sts.credentials(assumed))
+
+
+def _advance(request: Request) -> Response:
+    try:
+        seconds = float(request.args.get("seconds", ""))
+    except ValueError:
+        seconds = -1
+    if seconds < 0:
+        return _answer({"error": "the parameter `seconds` must be a number that is not negative"}, 400)
+    CLOCK.advance(seconds)
+    return _answer({})
 
 
 def _answer(body: Mapping[str, object], status: int = 200) -> Response:

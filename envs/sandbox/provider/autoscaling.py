@@ -12,6 +12,8 @@ from envs.sandbox.provider.translate import answer, request
 _SOURCE: Final = "internal/service/autoscaling/group.go"
 _DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _DRAIN_MINUTES: Final = 10.0
+_PROTECTIONS: Final = 50
+"""Instances that one call of SetInstanceProtection takes."""
 
 _HOOK: Final = {
     "defaultResult": text(computed=True),
@@ -195,15 +197,33 @@ def _delete(aws: Aws, identifier: str, state: Args) -> None:
     client = aws.client("autoscaling")
     with ignoring("ValidationError", "ResourceNotFound"):
         if not state.get("forceDelete"):
-            # The official provider drains a group before it deletes it (`drainGroup`).
-            none = {"MinSize": 0, "MaxSize": 0, "DesiredCapacity": 0}
-            client.update_auto_scaling_group(AutoScalingGroupName=identifier, **none)
-            aws.wait(
-                f"the instances of group {identifier} are gone",
-                lambda: not (_group(aws, identifier) or {}).get("Instances"),
-                _DRAIN_MINUTES,
-            )
+            _drain(aws, identifier)
         client.delete_auto_scaling_group(AutoScalingGroupName=identifier, ForceDelete=bool(state.get("forceDelete")))
+
+
+def _drain(aws: Aws, identifier: str) -> None:
+    """What the official provider does before it deletes a group that it may not force (`drainGroup`)."""
+    client = aws.client("autoscaling")
+    none = {"MinSize": 0, "MaxSize": 0, "DesiredCapacity": 0}
+    client.update_auto_scaling_group(AutoScalingGroupName=identifier, **none)
+    protected = [
+        each["InstanceId"]
+        for each in (_group(aws, identifier) or {}).get("Instances", [])
+        if each.get("ProtectedFromScaleIn")
+    ]
+    for at in range(0, len(protected), _PROTECTIONS):
+        # One that leaves already needs no protection taken away, and is refused.
+        with ignoring("ValidationError"):
+            client.set_instance_protection(
+                AutoScalingGroupName=identifier,
+                InstanceIds=protected[at : at + _PROTECTIONS],
+                ProtectedFromScaleIn=False,
+            )
+    aws.wait(
+        f"the instances of group {identifier} are gone",
+        lambda: not (_group(aws, identifier) or {}).get("Instances"),
+        _DRAIN_MINUTES,
+    )
 
 
 GROUP: Final = Resource(

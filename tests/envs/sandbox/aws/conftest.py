@@ -1,11 +1,12 @@
 """A real AWS process for each module of tests, and a real broker for those that need one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.envs.sandbox.aws.broker_stage import Stage, open_stage
 from tests.envs.sandbox.aws.emulated import Aws, running
+from tests.envs.sandbox.aws.fleet_stage import FleetStage, made_groups, open_fleet
 
 
 @pytest.fixture(scope="module")
@@ -17,3 +18,13 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
 @pytest.fixture(scope="module")
 def stage(aws: Aws) -> Iterator[Stage]:
     yield from open_stage(aws)
+
+
+@pytest.fixture(scope="module")
+def fleet(aws: Aws) -> FleetStage:
+    return open_fleet(aws)
+
+
+@pytest.fixture
+def groups(fleet: FleetStage) -> Iterator[Callable[..., str]]:
+    yield from made_groups(fleet)

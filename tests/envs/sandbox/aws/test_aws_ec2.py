@@ -213,6 +213,7 @@ def test_an_interface_goes_with_its_instance_unless_the_launch_says_otherwise(ec
 
     for _again in range(2):
         ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance["InstanceId"]], WaiterConfig={"Delay": 1})
 
     if keeps:
         with pytest.raises(ClientError, match="has dependencies"):

@@ -148,6 +148,16 @@ def test_a_group_is_drained_before_it_is_deleted_and_awaited_until_it_is_gone() 
     autoscaling = _stubber("autoscaling")
     none = {"MinSize": 0, "MaxSize": 0, "DesiredCapacity": 0}
     autoscaling.add_response("update_auto_scaling_group", {}, {"AutoScalingGroupName": "g", **none})
+    protected = _group("InService", "Terminating:Wait")
+    for instance in protected["AutoScalingGroups"][0]["Instances"]:
+        instance["ProtectedFromScaleIn"] = True
+    names = [each["InstanceId"] for each in protected["AutoScalingGroups"][0]["Instances"]]
+    autoscaling.add_response("describe_auto_scaling_groups", protected)
+    autoscaling.add_response(
+        "set_instance_protection",
+        {},
+        {"AutoScalingGroupName": "g", "InstanceIds": names, "ProtectedFromScaleIn": False},
+    )
     for states in (("InService", "Terminating:Wait"), ("Terminating",), ()):
         autoscaling.add_response("describe_auto_scaling_groups", _group(*states))
     autoscaling.add_response("delete_auto_scaling_group", {}, {"AutoScalingGroupName": "g", "ForceDelete": False})
