@@ -70,6 +70,7 @@ class _Group:
     key: tuple[object, ...]
     changed: threading.Condition
     idle: list[Worker] = field(default_factory=list)
+    busy: set[Worker] = field(default_factory=set)
     running: int = 0
 
 
@@ -139,6 +140,21 @@ class FunctionPool:
         with self._worker(f"{function_name}:{version}", key, start) as worker:
             return _invoke(worker, function_arn or function_name, version, request, timeout_s, memory_mb, payload)
 
+    def kill(self, function_name: str) -> int:
+        """Ends all workers of a function at once. Answers how many there were.
+
+        Invocations under way answer that their runtime was killed.
+        """
+        with self._lock:
+            groups = [group for name, group in self._groups.items() if name.rpartition(":")[0] == function_name]
+        workers: list[Worker] = []
+        for group in groups:
+            with group.changed:
+                workers += [*group.busy, *group.idle]
+        for worker in workers:
+            worker.end()
+        return len(workers)
+
     def close(self) -> None:
         """Ends all workers. Invocations under way answer that their runtime exited."""
         with self._lock:
@@ -169,10 +185,13 @@ class FunctionPool:
                 worker = start()
                 with self._lock:
                     self._workers.add(worker)
+            with group.changed:
+                group.busy.add(worker)
             yield worker
         finally:
             with group.changed:
                 group.running -= 1
+                group.busy.discard(worker)  # type: ignore[arg-type] (None when it did not start)
                 current = self._groups.get(name) is group and not self._closed
                 if worker is not None and worker.reusable and current:
                     group.idle.append(worker)

@@ -17,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from moto.awslambda.exceptions import LambdaClientError
 from moto.sqs.models import Queue, sqs_backends
 
 from envs.sandbox.account import Account
-from envs.sandbox.aws import permissions, policy
+from envs.sandbox.aws import lambda_, lambda_policy, permissions, policy
 from envs.sandbox.aws.permission_needs import Need, key_is_customers, queue_needs
 
 log = logging.getLogger("envs.sandbox.aws.events")
@@ -147,7 +148,13 @@ class Desk:
         sqs_backends[account][region].send_message(name, body, attributes, group_id=group)
 
     def _invoke(self, rule_arn: str, arn: str, body: str) -> None:
-        raise NotImplementedError(f"{rule_arn} to {arn}: {body}")
+        region, account = arn.split(":")[3:5]
+        functions = lambda_.backend_of(account, region)
+        try:
+            self._demand(rule_arn, lambda_policy.invoke_need(functions.get_function(arn), arn))
+            functions.run_later(arn, None, body.encode())
+        except LambdaClientError as error:
+            raise UndeliverableError("NO_RESOURCE", str(error.message)) from error
 
     def _demand(self, rule_arn: str, need: Need) -> None:
         try:

@@ -23,6 +23,7 @@ from envs.sandbox.aws import (
     logs,
     s3,
     sns,
+    sqs,
     sts,
 )
 from envs.sandbox.aws.clock import CLOCK
@@ -44,6 +45,7 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         logs,
         cloudwatch,
         sns,
+        sqs,
         s3,
         images,
         ec2,

@@ -1,14 +1,14 @@
-"""Lambda: functions that keep every setting, are checked as AWS checks them, and run when they are invoked.
+"""Lambda: functions that are checked as AWS checks them, and run: invoked at once, later, or for messages of a queue.
 
-moto runs functions in Docker and forgets settings that it does not use. Here Invoke runs the deployed artifact
-through `envs.sandbox.functions`, with the credentials of the function's role, and what it wrote goes to its log group
-as far as the role permits. Asynchronous invocation (``Event``) is refused: nothing here would retry it.
+moto runs functions in Docker and forgets settings that it does not use. Here the deployed artifact runs through
+`envs.sandbox.functions`, with the credentials of the function's role. What runs in the background is in
+`lambda_async` and `lambda_pollers`.
 """
 
 import base64
 import json
-import uuid
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import unquote
 
 from moto.awslambda import urls
@@ -16,77 +16,35 @@ from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClie
 from moto.awslambda.models import EventInvokeConfig, LambdaBackend, LambdaFunction, lambda_backends
 from moto.awslambda.responses import LambdaResponse
 from moto.core.common_types import TYPE_RESPONSE
-from moto.core.utils import iso_8601_datetime_with_milliseconds, unix_time_millis, utcnow
-from moto.iam.models import Role
-from moto.kms.models import kms_backends
-from moto.sqs.models import sqs_backends
+from moto.core.utils import utcnow
 
+from envs.sandbox.aws import lambda_mappings as mappings
+from envs.sandbox.aws import lambda_policy
 from envs.sandbox.aws import lambda_rules as rules
-from envs.sandbox.aws import permissions, sts
 from envs.sandbox.aws.host import Host
-from envs.sandbox.aws.permission_needs import Asked, needs
+from envs.sandbox.aws.lambda_async import AsyncInvocations, Event
+from envs.sandbox.aws.lambda_function import Function, check_surroundings, check_target, function_role
+from envs.sandbox.aws.lambda_mappings import QueueMapping
+from envs.sandbox.aws.lambda_pollers import Poller
+from envs.sandbox.aws.lambda_run import NotRunnableError, Runner, ThrottledError
 
 if TYPE_CHECKING:
-    from envs.sandbox.functions import FunctionPool, InvokeResult
-
-_SERVICE: Final = "lambda.amazonaws.com"
-
-
-class Function(LambdaFunction):
-    """A function with the settings that moto's loses."""
-
-    def __init__(self, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
-        super().__init__(account_id, spec, region, version)
-        self.dead_letter = (spec.get("DeadLetterConfig") or {}).get("TargetArn") or None
-        self.logging = self._logging(spec.get("LoggingConfig"))
-        self.revision = str(uuid.uuid4())
-        self.log_stream = f"{utcnow():%Y/%m/%d}/[{version}]{uuid.uuid4().hex}"
-
-    def get_configuration(self, on_create: bool = False) -> dict[str, Any]:
-        told = super().get_configuration(on_create)
-        told |= {"LoggingConfig": self.logging, "RevisionId": self.revision}
-        if self.dead_letter:
-            told["DeadLetterConfig"] = {"TargetArn": self.dead_letter}
-        return told
-
-    def get_code(self) -> dict[str, Any]:
-        told = super().get_code()
-        if self.reserved_concurrency is not None:
-            told["Concurrency"] = {"ReservedConcurrentExecutions": self.reserved_concurrency}
-        return told
-
-    def update_configuration(self, config_updates: dict[str, Any]) -> dict[str, Any]:
-        super().update_configuration({**config_updates, **_whole_environment(config_updates)})
-        if "DeadLetterConfig" in config_updates:
-            self.dead_letter = config_updates["DeadLetterConfig"].get("TargetArn") or None
-        if "LoggingConfig" in config_updates:
-            self.logging = self._logging(config_updates["LoggingConfig"])
-        if "EphemeralStorage" in config_updates:
-            self.ephemeral_storage = config_updates["EphemeralStorage"]["Size"]
-        if "TracingConfig" in config_updates:
-            self.tracing_config = config_updates["TracingConfig"]
-        if "KMSKeyArn" in config_updates:
-            self.kms_key_arn = config_updates["KMSKeyArn"] or None
-        self.touch()
-        return self.get_configuration()
-
-    def touch(self) -> None:
-        """Settings or code are new."""
-        self.revision = str(uuid.uuid4())
-        self.last_modified = iso_8601_datetime_with_milliseconds().replace("Z", "+0000")
-
-    def _logging(self, wanted: dict[str, Any] | None) -> dict[str, Any]:
-        told = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.function_name}", **(wanted or {})}
-        if told["LogFormat"] == "JSON":
-            told = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **told}
-        return told
+    from envs.sandbox.functions import InvokeResult
 
 
 class FunctionsBackend(LambdaBackend):
     """moto's backend, with AWS's refusals and with functions that run."""
 
     host: ClassVar[Host]
-    pool: ClassVar["FunctionPool | None"] = None
+    runner: ClassVar[Runner]
+    waiting: ClassVar[AsyncInvocations]
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        self._mappings: dict[str, QueueMapping] = {}
+        self._event_source_mappings = self._mappings  # type: ignore[assignment] (moto looks tags up here)
+        self._pollers: dict[str, Poller] = {}
+        self._changing = threading.RLock()
 
     @property
     def _url_module(self) -> Any:
@@ -95,7 +53,7 @@ class FunctionsBackend(LambdaBackend):
     def create_function(self, spec: dict[str, Any]) -> LambdaFunction:
         rules.check_settings(spec)
         rules.check_code(spec["Code"])
-        self._check_surroundings(spec, self._role(spec["Role"]))
+        check_surroundings(spec, self._role(spec["Role"]), self.account_id, self.region_name)
         made = cast(Function, Function(self.account_id, spec, self.region_name, "$LATEST"))
         if "S3Bucket" in spec["Code"]:
             rules.check_zip(made.code_bytes)
@@ -109,8 +67,7 @@ class FunctionsBackend(LambdaBackend):
     ) -> dict[str, Any] | None:
         found = self.get_function(function_name, qualifier)
         rules.check_settings(body)
-        role = self._role(body.get("Role") or found.role)
-        self._check_surroundings(body, role)
+        check_surroundings(body, self._role(body.get("Role") or found.role), self.account_id, self.region_name)
         return found.update_configuration(body)
 
     def update_function_code(self, function_name: str, qualifier: str, body: dict[str, Any]) -> dict[str, Any] | None:
@@ -131,9 +88,10 @@ class FunctionsBackend(LambdaBackend):
 
     def put_function_event_invoke_config(self, function_name: str, config: dict[str, Any]) -> dict[str, Any]:
         found = self.get_function(function_name)
+        rules.check_event_settings(config)
         for outcome in (config.get("DestinationConfig") or {}).values():
             if target := outcome.get("Destination"):
-                self._check_target(target, self._role(found.role))
+                check_target(target, self._role(found.role))
         known = {"MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig"}
         kept = {name: value for name, value in config.items() if name in known}
         made = EventInvokeConfig(f"{found.function_arn}:$LATEST", str(utcnow().timestamp()), kept)
@@ -147,98 +105,129 @@ class FunctionsBackend(LambdaBackend):
             raise UnknownEventConfig(found.function_arn)
         return self.put_function_event_invoke_config(function_name, {**found.event_invoke_config[0].config, **config})
 
+    def add_permission(self, function_name: str, qualifier: str, raw: str) -> dict[str, Any]:
+        found = self.get_function(function_name, qualifier)
+        return super().add_permission(function_name, qualifier, lambda_policy.checked(found, raw))
+
+    # Invocations
+
     def run(self, function_name: str, qualifier: str | None, payload: bytes) -> tuple[LambdaFunction, "InvokeResult"]:
         """Invokes a function and waits for its answer. Raises Lambda's errors for what cannot be run at all."""
-        # Imported late: a sandbox that deploys no function needs no runtime for them.
-        from envs.sandbox.account import environment
-        from envs.sandbox.functions import FunctionError, FunctionPool
-
         found = self.get_function(function_name, qualifier)
-        if found.reserved_concurrency is not None and int(found.reserved_concurrency) == 0:
+        try:
+            return found, self.runner.run(found, payload)
+        except ThrottledError:
             throttled = LambdaClientError("TooManyRequestsException", "Rate Exceeded.")
             throttled.code = 429
-            raise throttled
-        if FunctionsBackend.pool is None:
-            state_dir = self.host.state_dir
-            FunctionsBackend.pool = FunctionPool(state_dir, environment=environment(state_dir))
-        try:
-            result = FunctionsBackend.pool.invoke(
-                found.function_name,
-                found.code_bytes,
-                found.code_sha_256,
-                found.handler or "",
-                found.run_time or "",
-                found.architectures[0],
-                found.environment_vars,
-                float(found.timeout),
-                int(found.memory_size),
-                payload or b"{}",
-                version=str(found.version),
-                function_arn=found.function_arn,
-                credentials=lambda: self._credentials(found.role),
-            )
-        except (FunctionError, sts.TrustError) as error:
+            raise throttled from None
+        except NotRunnableError as error:
             raise InvalidParameterValueException(str(error)) from error
-        self._write_log(found, result.log)
-        return found, result
 
-    def _credentials(self, role_arn: str) -> dict[str, str]:
-        assumed = sts.assume_for_service(self.host.account, self.region_name, role_arn, _SERVICE)
-        return {
-            "AWS_ACCESS_KEY_ID": assumed.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": assumed.secret_access_key,
-            "AWS_SESSION_TOKEN": assumed.session_token,
-        }
+    def run_later(self, function_name: str, qualifier: str | None, payload: bytes) -> None:
+        """Accepts an asynchronous invocation."""
+        self.get_function(function_name, qualifier)
+        rules.check_event(payload)
+        self.waiting.take(Event(lambda: self.get_function(function_name, qualifier), payload or b"{}"))
 
-    def _role(self, arn: str) -> Role:
-        try:
-            return sts.trusted_role(self.host.account, arn, _SERVICE)
-        except sts.TrustError as error:
-            raise InvalidParameterValueException(
-                f"The role defined for the function cannot be assumed by Lambda. ({error})"
-            ) from error
+    # Event source mappings
 
-    def _check_surroundings(self, spec: dict[str, Any], role: Role) -> None:
-        if key := spec.get("KMSKeyArn"):
-            kms = kms_backends[self.account_id][self.region_name]
-            if kms.get_key_id(key) not in kms.keys:
-                raise InvalidParameterValueException(f"The KMS key {key} does not exist.")
-        if target := (spec.get("DeadLetterConfig") or {}).get("TargetArn"):
-            self._check_target(target, role)
+    def create_event_source_mapping(self, spec: dict[str, Any]) -> Any:
+        queue = mappings.queue_of(spec.get("EventSourceArn", ""))
+        found = self.get_function(spec["FunctionName"])
+        mappings.check_new(spec, queue, found, self._role(found.role))
+        with self._changing:
+            for each in self._mappings.values():
+                if (each.event_source_arn, each.function_arn) == (queue.queue_arn, found.function_arn):
+                    raise mappings.exists_already(each)
+            made = QueueMapping(queue.queue_arn, found, spec)
+            self._mappings[made.uuid] = made
+            self._follow(made)
+        return made
 
-    def _check_target(self, target: str, role: Role) -> None:
-        rules.check_may_send(role, target)
-        if (
-            target.split(":")[2] == "sqs"
-            and target.split(":")[-1] not in sqs_backends[self.account_id][self.region_name].queues
-        ):
-            raise InvalidParameterValueException(f"The queue {target} does not exist.")
+    def get_event_source_mapping(self, uuid: str) -> Any:
+        return self._mappings.get(uuid)
 
-    def _write_log(self, found: LambdaFunction, written: bytes) -> None:
-        if not isinstance(found, Function):
-            return
-        account, group, stream = self.host.account, found.logging["LogGroup"], found.log_stream
-        who = permissions.role_caller(account, self._role(found.role), _SERVICE)
-        logs = found.logs_backend
+    def list_event_source_mappings(self, event_source_arn: str, function_name: str) -> Any:
+        wanted = self.get_function(function_name).function_arn if function_name else None
+        return [
+            each
+            for each in list(self._mappings.values())
+            if event_source_arn in (None, each.event_source_arn) and wanted in (None, each.function_arn)
+        ]
 
-        def may(operation: str, stream: str) -> bool:
-            names = {"logGroupName": group, "logStreamName": stream}
-            return permissions.may(
-                account, who, needs(Asked("logs", operation, self.account_id, self.region_name, names))
+    def update_event_source_mapping(self, uuid: str, spec: dict[str, Any]) -> Any:
+        with self._changing:
+            mapping = self._settled(uuid)
+            found = self.get_function(spec.get("FunctionName") or mapping.function_arn)
+            queue = mappings.queue_of(mapping.event_source_arn)
+            mappings.check(spec, {**mapping.settings, **spec}, queue, found, self._role(found.role))
+            mapping.change(spec)
+            mapping.function_arn = found.function_arn
+            if poller := self._pollers.get(uuid):
+                mapping.state = "Updating" if mapping.enabled else "Disabling"
+                poller.stop()
+            else:
+                self._follow(mapping)
+            return mapping
+
+    def delete_event_source_mapping(self, uuid: str) -> Any:
+        with self._changing:
+            mapping = self._settled(uuid)
+            mapping.state = "Deleting"
+            if poller := self._pollers.get(uuid):
+                poller.stop()
+            else:
+                del self._mappings[uuid]
+            return mapping
+
+    def _settled(self, uuid: str) -> QueueMapping:
+        """A mapping that can be changed now."""
+        mapping = self._mappings.get(uuid)
+        if mapping is None:
+            raise _error("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        if mapping.state not in ("Enabled", "Disabled"):
+            raise _error(
+                "ResourceInUseException",
+                f"Cannot update the event source mapping because it is in state {mapping.state}.",
+                400,
             )
+        return mapping
 
-        if group not in logs.groups:
-            if not may("CreateLogGroup", ""):
-                return
-            logs.create_log_group(group, {})
-        if stream not in logs.groups[group].streams:
-            if not may("CreateLogStream", stream):
-                return
-            logs.create_log_stream(group, stream)
-        if may("PutLogEvents", stream):
-            now = int(unix_time_millis())
-            lines = written.decode(errors="replace").splitlines()
-            logs.put_log_events(group, stream, [{"timestamp": now, "message": line} for line in lines])
+    def _follow(self, mapping: QueueMapping) -> None:
+        """Starts what a mapping asks for."""
+        if not mapping.enabled:
+            mapping.state = "Disabled"
+            return
+
+        def ended() -> None:
+            with self._changing:
+                del self._pollers[mapping.uuid]
+                if mapping.state == "Deleting":
+                    del self._mappings[mapping.uuid]
+                elif mapping.state != "Stopped":
+                    self._follow(mapping)
+
+        poller = Poller(
+            self.host.account, self.runner, mapping, lambda: self.get_function(mapping.function_arn), ended
+        )
+        self._pollers[mapping.uuid] = poller
+        poller.start()
+
+    def stop_reading(self) -> None:
+        """Ends all pollers; nothing follows them."""
+        with self._changing:
+            for uuid, poller in self._pollers.items():
+                self._mappings[uuid].state = "Stopped"
+                poller.stop()
+
+    def _role(self, arn: str) -> Any:
+        return function_role(self.host.account, arn)
+
+
+def _error(code: str, text: str, status: int) -> LambdaClientError:
+    error = LambdaClientError(code, text)
+    error.code = status
+    return error
 
 
 class _Response(LambdaResponse):
@@ -253,12 +242,9 @@ class _Response(LambdaResponse):
         if kind == "DryRun":
             backend.get_function(name, qualifier)
             return 204, {"status": "204"}, ""
-        if kind != "RequestResponse":
-            raise LambdaClientError(
-                "NotImplemented",
-                f"the emulated Lambda does not invoke {name} asynchronously ({kind}): it would not retry it. Use "
-                "RequestResponse",
-            )
+        if kind == "Event":
+            backend.run_later(name, qualifier, self.raw_body)
+            return 202, {"status": "202"}, ""
         found, result = backend.run(name, qualifier, self.raw_body)
         headers = {"content-type": "application/json", "X-Amz-Executed-Version": str(found.version)}
         if result.function_error:
@@ -279,20 +265,26 @@ class _Response(LambdaResponse):
 def install(host: Host) -> None:
     """Puts this backend and its responses in the place of moto's."""
     FunctionsBackend.host = host
+    FunctionsBackend.runner = Runner(host)
+    FunctionsBackend.waiting = AsyncInvocations(host.account, FunctionsBackend.runner)
     lambda_backends.backend = FunctionsBackend
     # A name may end in :$LATEST. (A plain dollar is taken out of every path on the way to the server.)
     paths = (path.replace(r"[\w_:%-]+", r"[\w_:%\x24-]+") for path in urls.url_paths)
     urls.url_paths = dict.fromkeys(paths, _Response.dispatch)
 
 
+def backend_of(account_id: str, region: str) -> FunctionsBackend:
+    """The functions of an account in a region."""
+    backend = lambda_backends[account_id][region]
+    assert isinstance(backend, FunctionsBackend)  # noqa: S101 (for the type checker; `install` sees to it)
+    return backend
+
+
 def close() -> None:
-    """Ends the workers that ran functions."""
-    if FunctionsBackend.pool is not None:
-        FunctionsBackend.pool.close()
-        FunctionsBackend.pool = None
-
-
-def _whole_environment(updates: dict[str, Any]) -> dict[str, Any]:
-    if "Environment" not in updates:
-        return {}
-    return {"Environment": {"Variables": (updates["Environment"] or {}).get("Variables") or {}}}
+    """Ends what runs functions, and what makes them run."""
+    for regions in lambda_backends.values():
+        for backend in regions.values():
+            if isinstance(backend, FunctionsBackend):
+                backend.stop_reading()
+    FunctionsBackend.waiting.close()
+    FunctionsBackend.runner.close()

@@ -1,13 +1,15 @@
 """What Lambda refuses of a function's settings and code.
 
 Sources: Lambda API Reference (CreateFunction, UpdateFunctionConfiguration), Lambda Developer Guide ("Lambda quotas",
-"Defined runtime environment variables", "Configuring advanced logging controls"). What AWS accepts although it cannot
+"Defined runtime environment variables", "Configuring advanced logging controls", "Giving Lambda functions access to
+resources in an Amazon VPC"). What AWS accepts although it cannot
 run, an artifact without the handler's module for one, is accepted here too and fails when it is invoked.
 """
 
 import base64
 import binascii
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from typing import Any, Final
@@ -46,13 +48,10 @@ _RESERVED: Final = frozenset(
         "LAMBDA_TASK_ROOT",
     }
 )
-_CALLS: Final = {
-    "sqs": ("SendMessage on SQS", "sqs:SendMessage"),
-    "sns": ("Publish on SNS", "sns:Publish"),
-    "lambda": ("InvokeFunction on Lambda", "lambda:InvokeFunction"),
-    "events": ("PutEvents on EventBridge", "events:PutEvents"),
-    "s3": ("PutObject on S3", "s3:PutObject"),
-}
+MAX_EVENT: Final = 1024 * 1024
+"""Bytes of an asynchronous invocation's event."""
+
+_NETWORK_ACTIONS: Final = ("CreateNetworkInterface", "DescribeNetworkInterfaces", "DeleteNetworkInterface")
 
 
 def check_settings(spec: Mapping[str, Any]) -> None:
@@ -116,13 +115,53 @@ def role_documents(role: Role) -> list[str]:
 
 
 def check_may_send(role: Role, target: str) -> None:
-    """The role may send to a dead-letter queue or destination (an ARN)."""
+    """The role may send to a dead-letter queue or destination (an ARN), and that is a queue."""
     service = target.split(":")[2] if target.count(":") >= 5 else ""
-    if service not in _CALLS:
-        raise InvalidParameterValueException(f"{target} is no destination of a function.")
-    words, action = _CALLS[service]
-    if not policy.permits(role_documents(role), action, target):
-        raise InvalidParameterValueException(f"The provided execution role does not have permissions to call {words}")
+    if service != "sqs":
+        raise LambdaClientError(
+            "NotImplemented", f"the emulated Lambda sends to SQS queues only: {target} is no destination here"
+        )
+    check_may(role, "SendMessage", target)
+
+
+def check_may(role: Role, call: str, queue_arn: str) -> None:
+    """The role may do something to a queue."""
+    if not policy.permits(role_documents(role), f"sqs:{call}", queue_arn):
+        raise InvalidParameterValueException(
+            f"The provided execution role does not have permissions to call {call} on SQS"
+        )
+
+
+def check_may_attach(role: Role) -> None:
+    """The role may manage the network interfaces of a function in a VPC."""
+    for action in _NETWORK_ACTIONS:
+        if not policy.permits(role_documents(role), f"ec2:{action}", "*"):
+            raise InvalidParameterValueException(
+                f"The provided execution role does not have permissions to call {action} on EC2"
+            )
+
+
+def check_event(payload: bytes) -> None:
+    """The event of an asynchronous invocation: JSON, and not too large."""
+    if len(payload) > MAX_EVENT:
+        refused = LambdaClientError(
+            "RequestTooLargeException",
+            f"{len(payload)} byte payload is too large for the Event invocation type (limit {MAX_EVENT} bytes)",
+        )
+        refused.code = 413
+        raise refused
+    try:
+        json.loads(payload or b"{}")
+    except ValueError as error:
+        raise LambdaClientError(
+            "InvalidRequestContentException", f"Could not parse request body into json: {error}"
+        ) from error
+
+
+def check_event_settings(config: Mapping[str, Any]) -> None:
+    """What becomes of asynchronous invocations that fail."""
+    _in_range("maximumRetryAttempts", config.get("MaximumRetryAttempts", 2), 0, 2)
+    _in_range("maximumEventAgeInSeconds", config.get("MaximumEventAgeInSeconds", 21600), 60, 21600)
 
 
 def _in_range(name: str, value: int, low: int, high: int) -> None:

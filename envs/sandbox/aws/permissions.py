@@ -176,17 +176,30 @@ def may(account: Account, who: Caller, wanted: Iterable[Need]) -> bool:
     return True
 
 
+def call_of(account: Account, environ: dict[str, Any]) -> tuple[Caller, Asked] | None:
+    """Who asks for what; None for the administrator, and for a request that nobody signed.
+
+    Raises `UnknownCallerError`, and `NotImplementedError` for what cannot be read.
+    """
+    signed = _signature(environ)
+    if signed is None:
+        return None
+    access_key, region, service, token = signed
+    who = caller(account, access_key, token)
+    return None if who is None else (who, _asked(account, environ, service, region))
+
+
 def refuse(account: Account, environ: dict[str, Any]) -> Response | None:
     """The answer to a request that its caller may not make; None for one that may go on."""
     signed = _signature(environ)
     if signed is None:
         return None
-    access_key, region, service, token = signed
+    access_key, region, service, _ = signed
     try:
-        who = caller(account, access_key, token)
-        if who is None:
+        if (found := call_of(account, environ)) is None:
             return None
-        for need in needs(_asked(account, environ, service, region)):
+        who, asked = found
+        for need in needs(asked):
             demand(account, who, need, region)
     except UnknownCallerError as error:
         log.error("%s (%s of %s)", error, access_key, service)

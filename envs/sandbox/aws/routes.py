@@ -10,8 +10,9 @@ import orjson
 from werkzeug.wrappers import Request, Response
 
 from envs.sandbox.account import Account
-from envs.sandbox.aws import iam_token, permissions, policy, sts
+from envs.sandbox.aws import drill_routes, iam_token, permissions, policy, sts
 from envs.sandbox.aws.clock import CLOCK
+from envs.sandbox.aws.kills import Kills
 from envs.sandbox.aws.permission_needs import Need, cluster_needs
 
 log = logging.getLogger("envs.sandbox.aws")
@@ -21,8 +22,8 @@ Route = Callable[[Request], Response]
 _REFUSALS: Final = (permissions.AccessDeniedError, permissions.UnknownCallerError, policy.PolicyError)
 
 
-def table(account: Account) -> Mapping[str, Route]:
-    """Path -> what answers it. All of them are unsigned GETs on the loopback interface.
+def table(account: Account, kills: Kills) -> Mapping[str, Route]:
+    """Path -> what answers it. All of them are unsigned, on the loopback interface; these are GETs.
 
     * ``/fleetstream/kafka/principal?token=``: who signed an MSK IAM token: 200 ``{"principal", "expires_ms"}``; a
       role that may not ``kafka-cluster:Connect`` to the deployed cluster is refused
@@ -30,13 +31,14 @@ def table(account: Account) -> Mapping[str, Route]:
     * ``/fleetstream/sts/assume?role=&service=``: see `sts_client`
     * ``/fleetstream/clock/advance?seconds=``: puts the clock of the emulated services forward: 200 ``{}``
 
-    Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing.
+    Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing. Those of drills: `drill_routes`.
     """
     return {
         "/fleetstream/kafka/principal": partial(_principal, account),
         "/fleetstream/kafka/authorize": partial(_authorize, account),
         "/fleetstream/sts/assume": partial(_assume, account),
         "/fleetstream/clock/advance": _advance,
+        **drill_routes.table(account, kills),
     }
 
 

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Request
 from envs.errors import FleetstreamError
 from envs.sandbox.account import Account
 from envs.sandbox.aws import extensions, permissions, routes, unknown
+from envs.sandbox.aws.kills import Kills
 
 log = logging.getLogger("envs.sandbox.aws")
 
@@ -53,7 +54,8 @@ class Application:
     def __init__(self, settings: Account) -> None:
         self._moto = _Dispatcher(create_backend_app)
         self._settings = settings
-        self._routes = routes.table(settings)
+        self._kills = Kills(settings)
+        self._routes = routes.table(settings, self._kills)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         # A signed request is a client of AWS, whatever its path: an S3 object may carry any name.
@@ -69,6 +71,7 @@ class Application:
                 # Read all the same: on a kept-alive connection it would be taken for the next request.
                 Request(environ).get_data(cache=False)
                 return refusal(environ, start_response)
+            kill = self._kills.expected(environ)
             body = self._moto(environ, begin)
         except NotImplementedError as error:
             return self._refuse(environ, start_response, str(error))
@@ -82,6 +85,8 @@ class Application:
             body = [b"".join(body)]
             if unknown.unrouted(environ, begun[0], begun[1], body[0]):
                 return self._refuse(environ, start_response)
+        if kill is not None and begun[0].startswith("2"):
+            self._kills.carry_out(kill)
         start_response(*begun)
         return body
 

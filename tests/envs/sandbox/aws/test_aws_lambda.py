@@ -188,8 +188,6 @@ def test_a_function_runs_as_its_role_with_its_environment(aws: Aws, client: Any,
     assert answer["FunctionError"] == "Unhandled"
     assert json.load(answer["Payload"])["errorMessage"] == "no good"
     assert client.invoke(FunctionName="gate", InvocationType="DryRun")["StatusCode"] == 204
-    with pytest.raises(ClientError, match="does not invoke gate asynchronously"):
-        client.invoke(FunctionName="gate", InvocationType="Event")
 
 
 def test_an_artifact_without_the_handler_is_accepted_and_fails_when_invoked(aws: Aws, client: Any, role: str) -> None:

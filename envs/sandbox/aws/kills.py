@@ -1,0 +1,75 @@
+"""Faults for drills: the worker of a function is killed, now or right after one of its calls was carried out.
+
+The second is the moment that matters for a function that must be safe to run again: AWS has done what it was asked
+for, and the function never learns it.
+"""
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from envs.sandbox.account import Account
+from envs.sandbox.aws import lambda_, permissions
+
+log = logging.getLogger("envs.sandbox.aws")
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill to come: after the call of this operation with the function's role."""
+
+    function: str
+    service: str
+    operation: str
+
+
+class Kills:
+    """All kills to come; each happens once."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._lock = threading.Lock()
+        self._coming: list[Kill] = []
+
+    def arm(self, kill: Kill) -> None:
+        """Prepares a kill. Raises moto's `LambdaClientError` for a function that is not there."""
+        self._role(kill.function)
+        with self._lock:
+            self._coming.append(kill)
+
+    def now(self, function: str) -> int:
+        """Kills the workers of a function; how many there were. Raises as `arm`."""
+        self._role(function)
+        killed = lambda_.FunctionsBackend.runner.kill(function)
+        log.warning("fault: %d workers of function %s are killed", killed, function)
+        return killed
+
+    def expected(self, environ: dict[str, Any]) -> Kill | None:
+        """The kill that is to follow this request once it was carried out."""
+        if not self._coming:
+            return None
+        try:
+            found = permissions.call_of(self._account, environ)
+        except (permissions.UnknownCallerError, NotImplementedError):
+            return None
+        if found is None:
+            return None
+        who, asked = found
+        for kill in list(self._coming):
+            if (asked.service, asked.operation) == (kill.service, kill.operation) and who.principal == self._role(
+                kill.function
+            ):
+                return kill
+        return None
+
+    def carry_out(self, kill: Kill) -> None:
+        """Kills, unless another request was faster."""
+        with self._lock:
+            if kill not in self._coming:
+                return
+            self._coming.remove(kill)
+        self.now(kill.function)
+
+    def _role(self, function: str) -> str:
+        return lambda_.backend_of(self._account.account_id, self._account.region).get_function(function).role
