@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import boto3
 
 from services.fabric.account import AutoScaling, Ec2
-from services.fabric.client import REMOVE_NODE, Gateway, Node, Patience
+from services.fabric.client import REMOVE_NODE, Gateway, Node, Patience, Upgrade
 from services.fabric.credentials import fetch
 from services.fabric.errors import FabricServiceError, GatewayUnreachableError, GatewayUntrustedError
 from services.fabric.lifecycle import Action
@@ -88,6 +88,10 @@ class PatientGateway:
         """Makes the cluster forget a node that is down."""
         self._ask(lambda gateway: gateway.remove_state(name))
 
+    def upgrade_status(self) -> Upgrade:
+        """How far the last change of the configuration is."""
+        return self._ask(lambda gateway: gateway.upgrade_status())
+
     def _ask(self, question: Callable[[Gateway], _T]) -> _T:
         if self._silent:
             raise GatewayUnreachableError(f"not asked again in this invocation: {self._silent}")
@@ -115,7 +119,9 @@ class Continuations:
         self._client.send_message(QueueUrl=self._url, MessageBody=continuation(action), DelaySeconds=seconds)
 
 
-def world(settings: Settings, record: Callable[[Record], None]) -> tuple[World, PatientGateway]:
+def world(
+    settings: Settings, record: Callable[[Record], None], gauge: Callable[[str, int], None]
+) -> tuple[World, PatientGateway]:
     """All that a delivery works on, and the gateway, to be told of each invocation."""
     secrets = boto3.client("secretsmanager")
     gateway = PatientGateway(
@@ -128,6 +134,7 @@ def world(settings: Settings, record: Callable[[Record], None]) -> tuple[World, 
         cluster=gateway,
         send=Continuations(boto3.client("sqs"), settings.queue_url).send,
         record=record,
+        gauge=gauge,
         poll_seconds=settings.poll_seconds,
         hook=settings.hook,
     ), gateway

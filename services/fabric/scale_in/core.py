@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol
 
-from services.fabric.client import REMOVE_NODE, Node
+from services.fabric.client import REMOVE_NODE, Node, Upgrade
 from services.fabric.errors import FabricServiceError, GatewayUnreachableError
 from services.fabric.lifecycle import (
     ABANDON,
@@ -92,6 +92,10 @@ class Cluster(Protocol):
         """Makes the cluster forget a node that is down."""
         ...
 
+    def upgrade_status(self) -> Upgrade:
+        """How far the last change of the configuration is."""
+        ...
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -147,6 +151,8 @@ class World:
     send: Callable[[Action, int], None]
     """Leaves a message that comes after so many seconds."""
     record: Callable[[Record], None]
+    gauge: Callable[[str, int], None]
+    """Tells how many of something there are."""
     poll_seconds: int
     agenda: Agenda = field(default_factory=Agenda)
     hook: str = HOOK

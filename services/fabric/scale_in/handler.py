@@ -5,7 +5,7 @@ with its content and dropped: nothing depends on a single message, since the swe
 """
 
 import os
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger, Metrics
@@ -20,7 +20,7 @@ from services.fabric.scale_in.messages import Needless, Sweep, read
 from services.fabric.scale_in.sweep import sweep
 
 LOGGED: Final = 2000
-"""Characters of a malformed message."""
+"""Characters of a malformed record."""
 _METRICS: Final = {
     Outcome.DONE: "StepsDone",
     Outcome.FAILED: "StepsFailed",
@@ -42,7 +42,7 @@ metrics = Metrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "flee
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
-def record(step: Record) -> None:
+def note(step: Record) -> None:
     """One step, as a line of the log and as metrics."""
     log = logger.error if step.outcome in _ERRORS else logger.warning if step.outcome in _WARNINGS else logger.info
     log(
@@ -61,10 +61,15 @@ def record(step: Record) -> None:
         metrics.add_metric("StepDuration", MetricUnit.Milliseconds, step.seconds * 1000)
 
 
+def count(name: str, number: int) -> None:
+    """How many of something there are, as a metric."""
+    metrics.add_metric(name, MetricUnit.Count, number)
+
+
 @cache
 def connected() -> tuple[World, PatientGateway]:
     """What stays between invocations: connections, and the agenda."""
-    return world(Settings.from_environment(), record)
+    return world(Settings.from_environment(), note, count)
 
 
 @metrics.log_metrics
@@ -75,22 +80,22 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     metrics.add_metric("Messages", MetricUnit.Count, len(event["Records"]))
     return dict(
         process_partial_response(
-            event=event, record_handler=lambda one: take(here, one), processor=processor, context=context
+            event=event, record_handler=partial(take, here), processor=processor, context=context
         )
     )
 
 
-def take(here: World, message: SQSRecord) -> None:
-    """One message. What it raises brings the message back."""
+def take(here: World, record: SQSRecord) -> None:
+    """One record. What it raises brings the message back."""
     try:
-        asked = read(message.body)
+        asked = read(record.body)
     except MalformedEventError as error:
         metrics.add_metric("MalformedMessages", MetricUnit.Count, 1)
         logger.error(
             "malformed message dropped",
             reason=str(error),
-            message_id=message.message_id,
-            content=message.body[:LOGGED],
+            message_id=record.message_id,
+            content=record.body[:LOGGED],
         )
         return
     try:
@@ -101,8 +106,8 @@ def take(here: World, message: SQSRecord) -> None:
                 sweep(here)
             case Needless():
                 metrics.add_metric("NeedlessMessages", MetricUnit.Count, 1)
-                logger.info("nothing to do", reason=asked.reason, message_id=message.message_id)
+                logger.info("nothing to do", reason=asked.reason, message_id=record.message_id)
     except Exception:
         metrics.add_metric("FailedMessages", MetricUnit.Count, 1)
-        logger.exception("message comes again", message_id=message.message_id, content=message.body[:LOGGED])
+        logger.exception("message comes again", message_id=record.message_id, content=record.body[:LOGGED])
         raise

@@ -4,23 +4,31 @@ What it finds, and what becomes of it:
 
 - a machine held by the hook: as if its event came now (a message under way is waited for);
 - a node that is Down, Invalid or Unknown without a machine: its state is removed; a seed's never, it is reported;
-- a node under a deactivation with the intent RemoveNode whose machine is in service: nobody leaves, it is activated;
+- a node under a deactivation with the intent RemoveNode whose machine is in service: nobody leaves, it is activated,
+  unless an upgrade of the configuration is what takes it out;
 - the same with a machine that was retained, when the hook ended before the removal did: the removal is finished, and
   the machine is left to `fleetstream cluster dispose`. A machine in no group is reported and left alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from services.fabric.client import REMOVE_NODE, Node
+from services.fabric.client import REMOVE_NODE, UP, Node
 from services.fabric.errors import FabricServiceError
 from services.fabric.lifecycle import IN_SERVICE, RETAINED, TERMINATING, WAITS, Action, Instance, Member
 from services.fabric.scale_in.core import Outcome, Record, World, advance, failure, pursue
 from services.fabric.scale_in.decision import present
 
+RETAINED_MACHINES: Final = "Retained"
+SEEDS_UP: Final = "SeedsUp"
+"""What each sweep counts. The program's alarms are on these names; nothing is told of seeds nobody could ask for."""
+
 
 def sweep(world: World) -> None:
     """One look at the whole cluster. A gateway that does not answer is left to the next sweep."""
-    for member in world.groups.members(world.cluster_name):
+    members = world.groups.members(world.cluster_name)
+    world.gauge(RETAINED_MACHINES, sum(member.state == RETAINED for member in members))
+    for member in members:
         if member.state == WAITS[TERMINATING]:
             advance(world, Action(member.group, world.hook, member.instance, world.now()))
     try:
@@ -29,8 +37,9 @@ def sweep(world: World) -> None:
     except FabricServiceError as error:
         world.record(Record("sweep", failure(error), str(error)))
         return
+    world.gauge(SEEDS_UP, sum(node.is_seed and node.status == UP for node in nodes))
     instances = world.machines.instances(world.cluster_name)
-    members = {member.instance: member for member in world.groups.members(world.cluster_name)}
+    places = {member.instance: member for member in world.groups.members(world.cluster_name)}
     for node in nodes:
         machine = machine_of(node, instances)
         if node.is_seed and node.zombie:
@@ -38,7 +47,7 @@ def sweep(world: World) -> None:
         elif machine is None:
             _forget(world, node)
         elif node.intent == REMOVE_NODE:
-            _settle(world, node, machine, members)
+            _settle(world, node, machine, places)
 
 
 def machine_of(node: Node, instances: Sequence[Instance]) -> Instance | None:
@@ -53,17 +62,31 @@ def _forget(world: World, node: Node) -> None:
         _try(world, node, "remove-node-state", f"{node.status} without an instance", world.cluster.remove_state)
 
 
-def _settle(world: World, node: Node, machine: Instance, members: Mapping[str, Member]) -> None:
+def _settle(world: World, node: Node, machine: Instance, places: Mapping[str, Member]) -> None:
     """What becomes of a node that is being removed without a hook that waits for it."""
-    member = members.get(machine.id)
+    member = places.get(machine.id)
     state = member.state if member else ""
     if state == IN_SERVICE:
-        _try(world, node, "activate", f"deactivated, and instance {machine.id} is in service", world.cluster.activate)
+        if not _being_upgraded(world, node):
+            reason = f"deactivated, and instance {machine.id} is in service"
+            _try(world, node, "activate", reason, world.cluster.activate)
     elif state == RETAINED and member:
         pursue(world, Action(member.group, "", machine.id, world.now()))
     elif not state:
         reason = f"being removed, and instance {machine.id} is in no group: activate it or end the instance"
         world.record(Record("sweep", Outcome.STRAY, reason, node.name, machine.id))
+
+
+def _being_upgraded(world: World, node: Node) -> bool:
+    """Whether the configuration is being changed, or may be."""
+    try:
+        if not world.cluster.upgrade_status().running:
+            return False
+        record = Record("activate", Outcome.WAITING, "the configuration is being changed", node.name)
+    except FabricServiceError as error:
+        record = Record("activate", failure(error), str(error), node.name)
+    world.record(record)
+    return True
 
 
 def _try(world: World, node: Node, step: str, reason: str, operation: Callable[[str], None]) -> None:

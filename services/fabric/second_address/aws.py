@@ -23,10 +23,14 @@ class Ec2Interfaces:
 
     def described(self, description: str, vpc: str) -> list[Interface]:
         """The interfaces of a VPC with that description."""
-        pages = self._client.get_paginator("describe_network_interfaces").paginate(
-            Filters=filters({"description": _literal(description), "vpc-id": vpc})
-        )
-        return [_interface(item) for page in pages for item in page["NetworkInterfaces"]]
+        pages = self._client.get_paginator("describe_network_interfaces").paginate(Filters=filters({"vpc-id": vpc}))
+        # Compared here: a filter would take `*` and `?` of a description for wildcards (EC2 User Guide, "Filtering").
+        return [
+            _interface(item)
+            for page in pages
+            for item in page["NetworkInterfaces"]
+            if item.get("Description") == description
+        ]
 
     def holder(self, instance_id: str) -> Instance | None:
         """The machine that an interface is attached to; None when it is gone."""
@@ -44,11 +48,6 @@ class Ec2Interfaces:
             if code(error) in _REFUSED:
                 raise InterfaceRefusedError(f"interface {interface} cannot be attached: {error}") from error
             raise
-
-
-def _literal(text: str) -> str:
-    """A filter value that means itself: `*`, `?` and the backslash are wildcards' (EC2 User Guide, "Filtering")."""
-    return "".join(f"\\{letter}" if letter in "*?\\" else letter for letter in text)
 
 
 def _interface(item: Mapping[str, Any]) -> Interface:

@@ -46,7 +46,7 @@ class Interfaces(Protocol):
         """The machine that an interface is attached to; None when it is gone."""
         ...
 
-    def attach(self, interface: str, instance: str, device_index: int) -> None:
+    def attach(self, interface: str, instance: str, device_index: int, /) -> None:
         """Begins to attach an interface. Raises `InterfaceBusyError` and `InterfaceRefusedError`."""
         ...
 

@@ -53,7 +53,7 @@ class Disks(Protocol):
         """Begins to make a disk in the machine's zone, once a machine. Raises `DiskBusyError`."""
         ...
 
-    def attach(self, disk: str, instance: str) -> None:
+    def attach(self, disk: str, instance: str, /) -> None:
         """Begins to attach a disk. Raises `DiskBusyError`."""
         ...
 
