@@ -42,6 +42,17 @@ _NOT_OF_A_GROUP: Final = (
     "PlacementGroup",
     "TrafficSources",
 )
+_METRICS: Final = (
+    "GroupDesiredCapacity",
+    "GroupInServiceInstances",
+    "GroupMaxSize",
+    "GroupMinSize",
+    "GroupPendingInstances",
+    "GroupTerminatingInstances",
+    "GroupTerminatingRetainedInstances",
+    "GroupTotalInstances",
+)
+"""What a group reports when nobody says which."""
 _UNKNOWN: Final = frozenset(
     {
         "AttachInstances",
@@ -164,6 +175,18 @@ class Response(AutoScalingResponse):
     def record_lifecycle_action_heartbeat(self) -> ActionResult:
         instance, token = map(self._get_param, ("InstanceId", "LifecycleActionToken"))
         self._on_hooks(lambda name, group: group.lifecycle.beat(name, instance, token, CLOCK.now()))
+        return EmptyResult()
+
+    # Metrics
+
+    def enable_metrics_collection(self) -> ActionResult:
+        group, metrics = self._group(), self._get_param("Metrics", [])
+        group.metrics = sorted({*group.metrics, *(metrics or _METRICS)})
+        return EmptyResult()
+
+    def disable_metrics_collection(self) -> ActionResult:
+        group, metrics = self._group(), self._get_param("Metrics", [])
+        group.metrics = sorted(set(group.metrics) - set(metrics or group.metrics))
         return EmptyResult()
 
     # Policies

@@ -181,6 +181,7 @@ _LISTERS: Final[list[tuple[str, str, Lister]]] = [
         ("configuration", _all("list_configurations", "Configurations", "Arn")),
     ),
     *_listing("firehose", ("delivery-stream", _all("list_delivery_streams", "DeliveryStreamNames"))),
+    *_listing("dlm", ("policy", _all("get_lifecycle_policies", "Policies", "PolicyId"))),
     *_listing("kinesis", ("stream", _all("list_streams", "StreamNames"))),
     *_listing("s3", ("bucket", _all("list_buckets", "Buckets", "Name"))),
     *_listing(

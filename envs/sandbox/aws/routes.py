@@ -10,7 +10,7 @@ import orjson
 from werkzeug.wrappers import Request, Response
 
 from envs.sandbox.account import Account
-from envs.sandbox.aws import drill_routes, iam_token, permissions, policy, sts
+from envs.sandbox.aws import dlm, drill_routes, iam_token, permissions, policy, sts
 from envs.sandbox.aws.clock import CLOCK
 from envs.sandbox.aws.kills import Kills
 from envs.sandbox.aws.permission_needs import Need, cluster_needs
@@ -30,6 +30,7 @@ def table(account: Account, kills: Kills) -> Mapping[str, Route]:
     * ``/fleetstream/kafka/authorize?role=&service=&action=&resource=``: see `sts_client`
     * ``/fleetstream/sts/assume?role=&service=``: see `sts_client`
     * ``/fleetstream/clock/advance?seconds=``: puts the clock of the emulated services forward: 200 ``{}``
+    * ``/fleetstream/dlm/run?policy=``: runs a snapshot policy now: 200 ``{"snapshots"}``; 404 when there is none
 
     Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing. Those of drills: `drill_routes`.
     """
@@ -38,6 +39,7 @@ def table(account: Account, kills: Kills) -> Mapping[str, Route]:
         "/fleetstream/kafka/authorize": partial(_authorize, account),
         "/fleetstream/sts/assume": partial(_assume, account),
         "/fleetstream/clock/advance": _advance,
+        "/fleetstream/dlm/run": _take_snapshots,
         **drill_routes.table(account, kills),
     }
 
@@ -97,6 +99,13 @@ def _advance(request: Request) -> Response:
         return _answer({"error": "the parameter `seconds` must be a number that is not negative"}, 400)
     CLOCK.advance(seconds)
     return _answer({})
+
+
+def _take_snapshots(request: Request) -> Response:
+    try:
+        return _answer({"snapshots": dlm.manager().run(request.args.get("policy", ""))})
+    except LookupError as error:
+        return _answer({"error": str(error.args[0])}, 404)
 
 
 def _answer(body: Mapping[str, object], status: int = 200) -> Response:

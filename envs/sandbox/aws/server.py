@@ -10,16 +10,20 @@ from typing import Any, Final
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
-from werkzeug.wrappers import Request
+from werkzeug.wrappers import Request, Response
 
 from envs.errors import FleetstreamError
 from envs.sandbox.account import Account
-from envs.sandbox.aws import extensions, permissions, routes, unknown
+from envs.sandbox.aws import dlm, extensions, permissions, routes, unknown
 from envs.sandbox.aws.kills import Kills
 
 log = logging.getLogger("envs.sandbox.aws")
 
 _HOST: Final = "127.0.0.1"
+
+
+_OWN: Final[dict[str, Callable[[Request], Response]]] = {"dlm": dlm.answer}
+"""Services that moto lacks altogether, by the name that their requests are signed for."""
 
 
 class RequestHandler(MotoRequestHandler):
@@ -71,6 +75,8 @@ class Application:
                 # Read all the same: on a kept-alive connection it would be taken for the next request.
                 Request(environ).get_data(cache=False)
                 return refusal(environ, start_response)
+            if own := _OWN.get(unknown.signed_for(environ) or ""):
+                return own(Request(environ))(environ, start_response)
             kill = self._kills.expected(environ)
             body = self._moto(environ, begin)
         except NotImplementedError as error:

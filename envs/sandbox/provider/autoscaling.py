@@ -1,6 +1,7 @@
 """Auto Scaling groups, with the waits for their capacity."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from envs.sandbox.provider.aws import Aws, ignoring
@@ -30,6 +31,7 @@ _GROUP: Final = {
     "desiredCapacity": integer(computed=True),
     "healthCheckGracePeriod": integer(default=300),
     "healthCheckType": text(computed=True),
+    "instanceLifecyclePolicy": block({"retentionTriggers": block({"terminateHookAbandon": text()})}),
     "launchTemplate": block(
         {
             "id": text(computed=True, api="LaunchTemplateId"),
@@ -93,6 +95,8 @@ def _finish(aws: Aws, identifier: str, args: Args) -> None:
     client = aws.client("autoscaling")
     for hook in args.get("initialLifecycleHooks") or []:
         client.put_lifecycle_hook(AutoScalingGroupName=identifier, **request(_HOOK, hook))
+    if metrics := args.get("enabledMetrics"):
+        _collect(client, identifier, args, metrics)
     if args.get("initialLifecycleHooks"):
         client.update_auto_scaling_group(AutoScalingGroupName=identifier, **request(_GROUP, args, _CAPACITY))
     # On creation what is desired is a minimum (`resourceGroupCreate`).
@@ -162,6 +166,7 @@ def _read(aws: Aws, identifier: str, prior: Args) -> Args | None:
         "arn": found["AutoScalingGroupARN"],
         "predictedCapacity": found.get("PredictedCapacity", 0),
         "warmPoolSize": found.get("WarmPoolSize", 0),
+        "enabledMetrics": [each["Metric"] for each in found.get("EnabledMetrics", [])],
     }
 
 
@@ -169,6 +174,9 @@ def _update(aws: Aws, identifier: str, old: Args, new: Args, changed: set[str]) 
     client = aws.client("autoscaling")
     apart = ("name", "serviceLinkedRoleArn", "targetGroupArns")
     names = [name for name in _GROUP if name in changed and name not in apart]
+    if "instanceLifecyclePolicy" in names and not new.get("instanceLifecyclePolicy"):
+        # What the program no longer says is taken back by its default.
+        new = {**new, "instanceLifecyclePolicy": {"retentionTriggers": {"terminateHookAbandon": "terminate"}}}
     if wanted := _wanted(new, *names):
         client.update_auto_scaling_group(AutoScalingGroupName=identifier, **wanted)
     if "targetGroupArns" in changed:
@@ -179,10 +187,26 @@ def _update(aws: Aws, identifier: str, old: Args, new: Args, changed: set[str]) 
             client.delete_tags(Tags=[{k: tag[k] for k in ("Key", "ResourceId", "ResourceType")} for tag in removed])
         if tags := _tags(new, identifier):
             client.create_or_update_tags(Tags=tags)
+    if "enabledMetrics" in changed:
+        _set_metrics(client, identifier, old, new)
     if changed & set(_CAPACITY):
         # On an update the number must be met exactly (`resourceGroupUpdate`).
         exactly = new.get("desiredCapacity") or new["minSize"]
         _wait_capacity(aws, identifier, new, lambda healthy: healthy == exactly, f"exactly {exactly}")
+
+
+def _collect(client: Any, identifier: str, args: Args, metrics: Sequence[str]) -> None:
+    client.enable_metrics_collection(
+        AutoScalingGroupName=identifier, Granularity=args["metricsGranularity"], Metrics=metrics
+    )
+
+
+def _set_metrics(client: Any, identifier: str, old: Args, new: Args) -> None:
+    had, wanted = set(old.get("enabledMetrics") or ()), set(new.get("enabledMetrics") or ())
+    if removed := sorted(had - wanted):
+        client.disable_metrics_collection(AutoScalingGroupName=identifier, Metrics=removed)
+    if added := sorted(wanted - had):
+        _collect(client, identifier, new, added)
 
 
 def _set_target_groups(client: Any, identifier: str, old: Args, new: Args) -> None:
@@ -230,9 +254,11 @@ GROUP: Final = Resource(
     type_name="aws:autoscaling/group:Group",
     inputs={
         **_GROUP,
+        "enabledMetrics": unordered(text()),
         "forceDelete": boolean(default=False, write_only=True),
         "ignoreFailedScalingActivities": boolean(default=False, write_only=True),
         "initialLifecycleHooks": unordered(block(_HOOK), write_only=True),
+        "metricsGranularity": text(default="1Minute", write_only=True),
         "tags": unordered(
             block(
                 {

@@ -4,8 +4,10 @@ from typing import Final
 
 from envs.sandbox.provider import (
     autoscaling,
+    autoscaling_parts,
     budgets,
     cloudwatch,
+    dlm,
     ec2,
     efs,
     efs_access,
@@ -39,8 +41,10 @@ from envs.sandbox.provider.resource import Resource
 
 _SERVICES: Final = (
     autoscaling,
+    autoscaling_parts,
     budgets,
     cloudwatch,
+    dlm,
     ec2,
     efs,
     efs_access,
