@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from envs import project
+from envs.cluster_cli import cluster_app
 from envs.errors import FleetstreamError, UsageError
+from envs.options import Emulated, EnvironmentName, JsonPath, SandboxName, selected
 from envs.progress import console
 
 app = typer.Typer(
@@ -26,12 +28,9 @@ variables_app = typer.Typer(
     help="Environments as such: stacks of one's own, the variables that plain tools need.", no_args_is_help=True
 )
 app.add_typer(variables_app, name="env")
+app.add_typer(cluster_app, name="cluster")
 
-EnvironmentName = Annotated[str, typer.Option("--env", help="Which environment, as in envs/Pulumi.<env>.yaml.")]
-Emulated = Annotated[bool, typer.Option("--emulated", help="Emulate the environment here instead of using AWS.")]
-SandboxName = Annotated[str | None, typer.Option("--name", help="Name of the sandbox; two names can run at once.")]
 ExpectNoChanges = Annotated[bool, typer.Option("--expect-no-changes", help="Fail when anything would change.")]
-JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the result here, as JSON.")]
 
 
 @app.command()
@@ -81,7 +80,7 @@ def run(
         warm_up=warm_up,
         keep=keep,
     )
-    raise typer.Exit(main_job.run(_select(env, emulated, name), request, json))
+    raise typer.Exit(main_job.run(selected(env, emulated, name), request, json))
 
 
 @app.command()
@@ -96,7 +95,7 @@ def up(
     """Brings an environment up, or to its changed settings. Example: fleetstream up --env dev --emulated"""
     from envs import lifecycle
 
-    environment = _select(env, emulated, name)
+    environment = selected(env, emulated, name)
     lifecycle.start(environment, aws_port, kafka_port)
     lifecycle.up(environment, expect_no_changes)
 
@@ -112,7 +111,7 @@ def preview(
     """Shows what `up` would change: what would be lost, the guardrails' verdict, and the cost a month."""
     from envs import lifecycle
 
-    lifecycle.preview(_select(env, emulated, name), expect_no_changes, json)
+    lifecycle.preview(selected(env, emulated, name), expect_no_changes, json)
 
 
 @app.command()
@@ -125,7 +124,7 @@ def refresh(
     """Compares the state with the account; with --expect-no-changes it only looks."""
     from envs import lifecycle
 
-    lifecycle.refresh(_select(env, emulated, name), expect_no_changes)
+    lifecycle.refresh(selected(env, emulated, name), expect_no_changes)
 
 
 @app.command()
@@ -133,7 +132,7 @@ def down(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, nam
     """Takes an environment away and checks that nothing is left of it."""
     from envs import lifecycle
 
-    lifecycle.down(_select(env, emulated, name))
+    lifecycle.down(selected(env, emulated, name))
 
 
 @app.command()
@@ -141,7 +140,7 @@ def recover(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, 
     """Puts a sandbox right after a crash, and says what was made anew and what is gone."""
     from envs import lifecycle
 
-    lifecycle.recover(_select(env, emulated, name))
+    lifecycle.recover(selected(env, emulated, name))
 
 
 @app.command()
@@ -154,7 +153,7 @@ def status(
     """Every endpoint and process of an environment, and the outputs of its stack."""
     from envs import lifecycle
 
-    report = lifecycle.status(_select(env, emulated, name))
+    report = lifecycle.status(selected(env, emulated, name))
     lifecycle.print_status(report)
     if json is not None:
         lifecycle.write_json(json, report)
@@ -174,7 +173,7 @@ def flows(
     from envs import lifecycle
     from envs.progress import console
 
-    verdicts = declared.judge(*declared.read(_select(env, emulated, name)))
+    verdicts = declared.judge(*declared.read(selected(env, emulated, name)))
     console.print(declared.rendered(verdicts))
     if json is not None:
         lifecycle.write_json(json, declared.as_json(verdicts))
@@ -187,7 +186,7 @@ def picture(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, 
     """Prints a picture of what is deployed, as Mermaid text: components, their resources, who needs whom."""
     from envs.picture import mermaid
 
-    typer.echo(mermaid(_select(env, emulated, name).engine().resources()), nl=False)
+    typer.echo(mermaid(selected(env, emulated, name).engine().resources()), nl=False)
 
 
 @app.command()
@@ -206,7 +205,7 @@ def env_vars(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False,
     """
     from envs import lifecycle
 
-    typer.echo(lifecycle.variables(_select(env, emulated, name)))
+    typer.echo(lifecycle.variables(selected(env, emulated, name)))
 
 
 @variables_app.command("new")
@@ -265,12 +264,6 @@ def main() -> None:
         # Whoever read our output has gone; nothing more can be said to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-
-
-def _select(env: str, emulated: bool, name: str | None) -> Any:
-    from envs.environment import select
-
-    return select(env, emulated, name)
 
 
 def _interrupt(_number: int, _frame: Any) -> None:

@@ -45,7 +45,6 @@ CONFIGURATION_VERSION: Final = "06-2023"
 """The form of standalone configurations that is written and asked for
 (Azure-Samples/service-fabric-dotnet-standalone-cluster-configuration)."""
 
-_PAGES: Final = 1000
 _SERVER_SECONDS: Final = 10
 """How long the gateway may wait for the cluster: less than the client waits for the gateway."""
 
@@ -155,15 +154,18 @@ class Gateway:
     def nodes(self) -> list[Node]:
         """Every node that the cluster knows, from all pages."""
         found: list[Node] = []
-        token = ""
-        for _ in range(_PAGES):
-            query = {"ContinuationToken": token} if token else {}
+        query: dict[str, str] = {}
+        seen: set[str] = set()
+        while True:
             page = self._get("/Nodes", "6.3", "the list of nodes", **query)
             found += [_node(item) for item in page.get("Items") or ()]
             token = page.get("ContinuationToken") or ""
             if not token:
                 return found
-        raise FabricServiceError(f"{self.url}: the list of nodes does not end within {_PAGES} pages")
+            if token in seen:
+                raise FabricServiceError(f"{self.url}: the list of nodes does not end: {token!r} comes again")
+            seen.add(token)
+            query = {"ContinuationToken": token}
 
     def node(self, name: str) -> Node | None:
         """One node; None when the cluster knows none of that name (it answers 204)."""

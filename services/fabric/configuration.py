@@ -163,19 +163,36 @@ def following(current: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
-def without(current: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The configuration after the current one that leaves nodes out, and says so as an upgrade wants it."""
-    gone = set(names)
+def with_listed(current: Mapping[str, Any], listed: Iterable[Mapping[str, str]]) -> dict[str, Any]:
+    """The same configuration, of the same version, with another list of nodes."""
+    new = copy.deepcopy(dict(current))
+    _put(new, "nodes", [dict(each) for each in listed])
+    return new
+
+
+def with_members(current: Mapping[str, Any], members: Iterable[Mapping[str, str]]) -> dict[str, Any]:
+    """The configuration after the current one that lists exactly these nodes, as `node` makes them.
+
+    Nodes that it lists already stay as they are there; those that it leaves out are named, as an upgrade wants it.
+    """
     new = following(current)
-    _put(new, "nodes", [each for each in items(new, "nodes") if text(each, "nodeName") not in gone])
-    return with_setting(new, "Setup", TO_BE_REMOVED, ",".join(sorted(gone)))
+    listed = {text(each, "nodeName"): each for each in items(new, "nodes")}
+    wanted = {text(each, "nodeName"): each for each in members}
+    _put(new, "nodes", [dict(listed.get(name, each)) for name, each in wanted.items()])
+    if gone := sorted(listed.keys() - wanted.keys()):
+        new = with_setting(new, "Setup", TO_BE_REMOVED, ",".join(gone))
+    return new
+
+
+def without(current: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The configuration after the current one that leaves nodes out."""
+    gone = set(names)
+    return with_members(current, [each for each in items(current, "nodes") if text(each, "nodeName") not in gone])
 
 
 def with_nodes(current: Mapping[str, Any], added: Iterable[Mapping[str, str]]) -> dict[str, Any]:
     """The configuration after the current one that has more nodes, which have joined the cluster before."""
-    new = following(current)
-    _put(new, "nodes", [*items(new, "nodes"), *map(dict, added)])
-    return new
+    return with_members(current, [*items(current, "nodes"), *added])
 
 
 def with_setting(configuration: Mapping[str, Any], section: str, name: str, value: str) -> dict[str, Any]:

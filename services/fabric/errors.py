@@ -50,6 +50,7 @@ REFUSALS: Final[dict[str, type[GatewayRefusedError]]] = {
     "FABRIC_E_FABRIC_UPGRADE_IN_PROGRESS": UpgradeInProgressError,
     "FABRIC_E_FABRIC_UPGRADE_VALIDATION_ERROR": InvalidConfigurationError,
     "FABRIC_E_INVALID_CONFIGURATION": InvalidConfigurationError,
+    "FABRIC_E_CONFIG_UPGRADE_FAILED": InvalidConfigurationError,
 }
 """The error of each code that somebody acts on (azure-servicefabric 8.2, ``FabricErrorCodes``)."""
 
@@ -65,6 +66,7 @@ PASSING: Final = frozenset(
         "FABRIC_E_SERVICE_OFFLINE",
         "FABRIC_E_GATEWAY_NOT_REACHABLE",
         "E_ABORT",
+        "E_FAIL",
     }
 )
 """Codes of conditions that pass: a system service moves, has no quorum yet, or took too long."""

@@ -70,7 +70,7 @@ def _members(current: Configuration, target: Configuration, nodes: dict[str, Nod
         for name in sorted(set(target.nodes) ^ set(nodes)):
             yield (
                 "Model validation error. Nodes have been added with AddNode.ps1: now the configuration has to list "
-                f"exactly the nodes there are, and {name} is {'not listed' if name in nodes else 'not in the cluster'}."
+                f"exactly its nodes, and {name} is {'not listed' if name in nodes else 'not in the cluster'}."
             )
     else:
         added = sorted(set(target.nodes) - set(current.nodes))

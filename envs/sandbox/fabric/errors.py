@@ -5,8 +5,8 @@ from typing import Final
 
 from envs.errors import FleetstreamError
 
-# Which status a code comes with (Service Fabric REST API reference, FabricErrorCodes). The others come with a 500, for
-# instance FABRIC_E_NODE_IS_UP.
+# Which status a code comes with (Service Fabric REST API reference, FabricErrorCodes). The others come with a 500:
+# FABRIC_E_NODE_IS_UP is one of them.
 _CODES: Final = {
     HTTPStatus.BAD_REQUEST: (
         "E_INVALIDARG",

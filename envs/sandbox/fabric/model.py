@@ -5,20 +5,27 @@ Behaviour follows the Failover Manager's source (microsoft/service-fabric, `src/
 `course.py`. Threads share a cluster by holding its `lock`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from envs.sandbox.fabric import changes, configuration
-from envs.sandbox.fabric.configuration import Configuration, NodeEntry
+from envs.sandbox.fabric.applications import Applications
+from envs.sandbox.fabric.configuration import Configuration
+from envs.sandbox.fabric.configuration_reading import NodeEntry
 from envs.sandbox.fabric.course import Course, Start
 from envs.sandbox.fabric.errors import FabricError
 from envs.sandbox.fabric.nodes import Deactivation, Health, Intent, Node, Phase, SafetyCheck, intent
 from envs.sandbox.fabric.placement import Partition
+from envs.sandbox.fabric.timings import Timings
 from envs.sandbox.fabric.upgrade import Upgrade
 
 
 class Cluster(Course):
     """One cluster, formed or not."""
+
+    def __init__(self, clock: Callable[[], float], timings: Timings | None = None) -> None:
+        super().__init__(clock, timings)
+        self.applications = Applications(self.placement, self._react)
 
     # What can be asked
 

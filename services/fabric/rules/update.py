@@ -88,8 +88,11 @@ def _removed_nodes_named(current: Any, new: Any) -> Found:
 
 @_book.rule("add-or-remove", STANDALONE)
 def _add_or_remove(current: Any, new: Any) -> Found:
+    """Where the upgrade itself adds nodes, as with a group managed account; elsewhere they have joined before it, and
+    the configuration lists exactly the nodes that the cluster has."""
     before, after = _by_name(current).keys(), _by_name(new).keys()
-    if before - after and after - before:
+    identities = get(get(properties(current), "security"), "WindowsIdentities")
+    if get(identities, "ClustergMSAIdentity") is not None and before - after and after - before:
         yield "nodes", "one upgrade adds nodes or removes some, not both"
 
 

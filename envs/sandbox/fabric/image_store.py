@@ -1,0 +1,77 @@
+"""The image store: what was uploaded, by its path. Kept in memory, and gone with the cluster."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from envs.sandbox.fabric.errors import FabricError
+
+_FOLDER_MARK: Final = "_.dir"
+"""A client that has uploaded a folder puts an empty file of this name there (`sfctl application upload`)."""
+
+
+class ImageStore:
+    """Files by path; a folder is there as long as something is in it."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[bytes, datetime]] = {}
+
+    def put(self, path: str, content: bytes, at: float) -> None:
+        """Stores a file, in place of what was there."""
+        self._files[_clean(path)] = (content, datetime.fromtimestamp(at, UTC))
+
+    def folder(self, path: str) -> dict[str, bytes]:
+        """The files below a folder, by their path in it. Raises `FabricError` when there is no such folder."""
+        inside = _clean(path) + "/"
+        found = {
+            name.removeprefix(inside): content for name, (content, _) in self._files.items() if _below(name, inside)
+        }
+        if not found:
+            raise FabricError("FABRIC_E_FILE_NOT_FOUND", f"the image store has no folder {path}")
+        return {name: content for name, content in found.items() if name.rpartition("/")[2] != _FOLDER_MARK}
+
+    def delete(self, path: str) -> None:
+        """Deletes a file or a folder with all that is in it. Raises `FabricError` when there is neither."""
+        name = _clean(path)
+        gone = [found for found in self._files if found == name or _below(found, name + "/")]
+        if not gone:
+            raise FabricError("FABRIC_E_FILE_NOT_FOUND", f"the image store has no {path}")
+        for found in gone:
+            del self._files[found]
+
+    def content(self, path: str = "") -> dict[str, Any]:
+        """ImageStoreContent of the REST API: the files and folders directly below a path, or that file."""
+        inside = _clean(path) + "/" if path else ""
+        names = [name for name in sorted(self._files) if name == path or _below(name, inside)]
+        if path and not names:
+            raise FabricError("FABRIC_E_FILE_NOT_FOUND", f"the image store has no {path}")
+        direct = [name for name in names if name == path or "/" not in name.removeprefix(inside)]
+        folders = sorted({inside + name.removeprefix(inside).split("/")[0] for name in names if name not in direct})
+        return {
+            "StoreFiles": list(self._describe(direct)),
+            "StoreFolders": [
+                {"StoreRelativePath": folder, "FileCount": str(sum(_below(name, folder + "/") for name in names))}
+                for folder in folders
+            ],
+        }
+
+    def _describe(self, names: list[str]) -> Iterator[dict[str, Any]]:
+        for name in names:
+            content, at = self._files[name]
+            yield {
+                "StoreRelativePath": name,
+                "FileSize": str(len(content)),
+                "FileVersion": {"VersionNumber": "1", "EpochDataLossNumber": "1", "EpochConfigurationNumber": "1"},
+                "ModifiedDate": at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            }
+
+
+def _below(name: str, folder: str) -> bool:
+    return name.startswith(folder)
+
+
+def _clean(path: str) -> str:
+    parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise FabricError("E_INVALIDARG", f"{path!r} is no path of the image store")
+    return "/".join(parts)
