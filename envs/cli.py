@@ -138,9 +138,9 @@ def down(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, nam
 @app.command()
 def recover(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, name: SandboxName = None) -> None:
     """Puts a sandbox right after a crash, and says what was made anew and what is gone."""
-    from envs import lifecycle
+    from envs import recovery
 
-    lifecycle.recover(selected(env, emulated, name))
+    recovery.recover(selected(env, emulated, name))
 
 
 @app.command()
@@ -171,7 +171,6 @@ def flows(
     """Who can reach whom: proves every declared flow through groups, routes, endpoints and load balancers."""
     from envs import flows as declared
     from envs import lifecycle
-    from envs.progress import console
 
     verdicts = declared.judge(*declared.read(selected(env, emulated, name)))
     console.print(declared.rendered(verdicts))

@@ -129,13 +129,11 @@ def compiled(place: Place) -> dict[str, Any]:
 # bootstrap
 
 
-def bootstrap(
-    environment: Environment, workers: int | None, json_path: Path | None, limits: Limits | None = None
-) -> None:
+def bootstrap(environment: Environment, workers: int | None, json_path: Path | None) -> None:
     """Forms the cluster, and says what was done for that."""
     with told():
         place = open_place(environment)
-        outcome = Bootstrap(place.fleet, place.clients, step, limits).run(workers)
+        outcome = Bootstrap(place.fleet, place.clients, step, Limits()).run(workers)
     for change in outcome.changes:
         console.print(f"  {change}", markup=False, soft_wrap=True)
     standing = f"{outcome.seeds} seeds and {outcome.workers} workers are Up"
@@ -192,14 +190,14 @@ def _colored(state: str) -> str:
 # reconcile
 
 
-def reconcile(environment: Environment, repair: bool, json_path: Path | None, limits: Limits | None = None) -> int:
+def reconcile(environment: Environment, repair: bool, json_path: Path | None) -> int:
     """Shows what differs, makes the repairs when asked, and returns the exit code."""
     with told():
         place = open_place(environment)
         gateway = place.gateway()
         done: list[Finding] = []
         if repair:
-            tools = Tools(place.clients, gateway, limits or Limits(), step)
+            tools = Tools(place.clients, gateway, Limits(), step)
             done, left = reconciling.apply(place.fleet, tools, _say)
         else:
             left = reconciling.compare(reconciling.look(place.fleet, place.clients, gateway))
@@ -254,7 +252,6 @@ def upgrade(
     code_version: str | None,
     dry_run: bool,
     json_path: Path | None,
-    limits: Limits | None = None,
 ) -> None:
     """Shows what would change in the cluster's configuration, and changes it."""
     with told():
@@ -268,7 +265,7 @@ def upgrade(
                 console.print(line, markup=False, soft_wrap=True)
             if not dry_run:
                 with step(f"upgrade to {wanted.version}") as progress:
-                    upgrading.carry_out(gateway, wanted, limits or Limits(), progress)
+                    upgrading.carry_out(gateway, wanted, Limits(), progress)
     if json_path is not None:
         lines = [] if wanted is None else wanted.lines
         version = None if wanted is None else wanted.version

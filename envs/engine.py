@@ -110,13 +110,18 @@ class Engine:
 
     def resources(self) -> list[dict[str, Any]]:
         """The resources in the stack's state, as the engine keeps them."""
-        deployment = orjson.loads(self.call("stack", "export", "-s", self._stack))["deployment"]
-        return deployment.get("resources") or []
+        return self.state()["deployment"].get("resources") or []
 
-    def pending(self) -> list[dict[str, Any]]:
-        """Operations that a run which was cut off left open in the state."""
-        deployment = orjson.loads(self.call("stack", "export", "-s", self._stack))["deployment"]
-        return deployment.get("pending_operations") or []
+    def state(self) -> dict[str, Any]:
+        """The stack's whole state, with the operations that a run which was cut off left open in it."""
+        return orjson.loads(self.call("stack", "export", "-s", self._stack))
+
+    def put_state(self, state: dict[str, Any]) -> None:
+        """Puts another state in its place. Raises `EngineError` when it is not whole in itself."""
+        with tempfile.NamedTemporaryFile(prefix="fleetstream-state-", suffix=".json") as file:
+            file.write(orjson.dumps(state))
+            file.flush()
+            self.call("stack", "import", "--file", file.name, "-s", self._stack)
 
     def call(self, *arguments: str, cwd: Path = project.ROOT) -> str:
         """Runs any other command of the engine and returns what it prints. Raises `EngineError`."""

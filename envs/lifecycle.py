@@ -1,4 +1,4 @@
-"""An environment's life: up, preview, refresh, down, recover, status."""
+"""An environment's life: up, preview, refresh, down, status."""
 
 import contextlib
 import json
@@ -62,7 +62,7 @@ def preview(environment: Environment, expect_no_changes: bool = False, json_path
 
 def refresh(environment: Environment, expect_no_changes: bool = False) -> Update:
     """Compares the state with the account. With `expect_no_changes` it only looks, otherwise the state follows."""
-    _require(environment)
+    require(environment)
     # The engine writes the state even when it was told to expect no changes; a look must not.
     flags = ["--preview-only"] if expect_no_changes else ["--yes", "--skip-preview"]
     with step(f"pulumi refresh, stack {environment.name}") as current:
@@ -107,42 +107,14 @@ def down(environment: Environment) -> list[str]:
     return left
 
 
-def recover(environment: Environment) -> None:
-    """Puts a damaged sandbox right: starts what died, reads what is left, brings the rest up again, and says so."""
+def require(environment: Environment) -> None:
+    """Raises `FleetstreamError` for a sandbox that is not there."""
     sandbox = environment.sandbox
-    if sandbox is None:
+    if sandbox is not None and not sandbox.exists:
+        others = ", ".join(other.name for other in existing()) or "none"
         raise FleetstreamError(
-            f"{environment.name} lives in AWS: end an interrupted update with `pulumi cancel -s {environment.name}`, "
-            f"then run `fleetstream refresh --env {environment.name}`"
+            f"there is no sandbox {sandbox.name} (there are: {others}): start it with `fleetstream up`"
         )
-    _require(environment)
-    with sandbox.locked():
-        processes.end(_orphans(sandbox))
-        missing = sandbox.missing()
-        with step(f"sandbox {sandbox.name}: starting what has ended") as current:
-            engine_cut_off = bool(_pending(sandbox))
-            if engine_cut_off and "aws" not in missing:
-                # What a cut-off run made without noting it cannot be told from the rest: the account begins anew.
-                processes.stop(sandbox.state_dir, "aws")
-                missing = sorted({*missing, "aws"})
-            current.detail = ", ".join(sandbox.restart()) or "nothing had ended"
-        engine = sandbox.engine()
-        engine.call("cancel", "--yes", environment.name)
-        with step("reading what is left") as current:
-            flags = ["--yes", "--skip-preview", "--clear-pending-creates"]
-            gone = engine.update("refresh", *flags, on_progress=current.update)
-            current.detail = f"{gone.changes['delete']} gone"
-        with step("bringing it up again") as current:
-            made = engine.update("up", "--yes", "--skip-preview", on_progress=current.update)
-            current.detail = made.summary()
-    if "aws" in missing:
-        console.print(
-            "The emulated account had ended and with it everything in it, S3 objects included: "
-            f"{gone.changes['delete']} resources were gone, {made.changes['create']} were made anew, empty. "
-            "Kafka's messages were kept."
-        )
-    else:
-        console.print(f"Nothing in the account was lost; {made.changes['create']} resources were made anew.")
 
 
 def status(environment: Environment) -> dict[str, Any]:
@@ -198,6 +170,7 @@ def print_status(report: dict[str, Any]) -> None:
         state = "runs" if process["alive"] else "[red]ended[/red]"
         table.add_row(f"process {role}", f"{state}, pid {process['pid']}, {process['log']}")
     for name, value in report.get("outputs", {}).items():
+        # Dozens of them, which `fleetstream flows` shows with their verdicts.
         if name != "flows":
             table.add_row(name, value if isinstance(value, str) else json.dumps(value))
     console.print(table)
@@ -244,38 +217,11 @@ def _destroy(sandbox: Sandbox) -> list[str]:
     return left
 
 
-def _require(environment: Environment) -> None:
-    sandbox = environment.sandbox
-    if sandbox is not None and not sandbox.exists:
-        others = ", ".join(other.name for other in existing()) or "none"
-        raise FleetstreamError(
-            f"there is no sandbox {sandbox.name} (there are: {others}): start it with `fleetstream up`"
-        )
-
-
 def _outputs(environment: Environment) -> dict[str, Any]:
     try:
         return environment.engine().outputs()
     except EngineError:
         return {}
-
-
-def _pending(sandbox: Sandbox) -> list[dict[str, Any]]:
-    if not (sandbox.state_dir / "provider.port").exists():
-        return []
-    return sandbox.engine().pending()
-
-
-def _orphans(sandbox: Sandbox) -> list[Any]:
-    """Processes of this sandbox that no record names: an engine or a load whose command was killed."""
-    recorded = {record.pid for record in processes.records(sandbox.state_dir)}
-    descendants = {
-        child.pid
-        for record in processes.records(sandbox.state_dir)
-        if (process := record.process()) is not None
-        for child in process.children(recursive=True)
-    }
-    return [stray for stray in processes.strays(sandbox.state_dir) if stray.pid not in recorded | descendants]
 
 
 def _expect(result: Update, expect_no_changes: bool, verb: str) -> None:

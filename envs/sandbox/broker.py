@@ -61,7 +61,8 @@ def start(state_dir: Path, port: int, server_properties: Mapping[str, str], tool
     """Starts the broker on `port` of the loopback interface, on the logs that are there, and waits until it serves.
 
     `server_properties` is what is deployed (see `broker_settings.server_properties`). The emulated AWS must run: it
-    checks the tokens. Raises `BrokerError` with the reason; then nothing is left running.
+    checks the tokens and knows what a client may do. Raises `BrokerError` with the reason; then nothing is left
+    running.
     """
     if account.is_open(port):
         raise BrokerError(f"port {port}, where the broker of {state_dir.name} listens, is taken by another process")
@@ -87,7 +88,7 @@ def _start(state_dir: Path, port: int, server_properties: Mapping[str, str], too
         *("-cp", f"{classes}:{broker_handler.jars_path(toolchain)}"),
         # Native compression libraries are unpacked here and would stay behind in /tmp when the broker is killed.
         f"-Djava.io.tmpdir={home / 'tmp'}",
-        f"-Dlog4j2.configurationFile={broker_handler.SOURCE.with_name('log4j2.properties')}",
+        f"-Dlog4j2.configurationFile={broker_handler.SOURCES / 'log4j2.properties'}",
     ]
     _format(java, settings, home / "data")
     argv = [*java, *_JVM, "kafka.Kafka", str(settings)]

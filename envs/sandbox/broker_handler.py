@@ -1,4 +1,7 @@
-"""Compiles the broker's token check: a Java runtime has no compiler, so the Eclipse one does it, once a version."""
+"""Compiles the broker's token check and its authorizer, once a version.
+
+A Java runtime has no compiler, so the Eclipse one does it.
+"""
 
 import hashlib
 import re
@@ -11,7 +14,7 @@ from typing import Final
 from envs.errors import FleetstreamError
 from envs.toolchain import Toolchain, cache_dir
 
-SOURCE: Final = Path(__file__).parent / "kafka" / "IamTokenHandler.java"
+SOURCES: Final = Path(__file__).parent / "kafka"
 _RELEASE: Final = "17"
 """The oldest Java that Kafka's brokers run on."""
 _PATIENCE_S: Final = 180.0
@@ -22,7 +25,8 @@ def class_path(toolchain: Toolchain) -> Path:
 
     Raises `FleetstreamError` with the compiler's words when they cannot be compiled.
     """
-    content = hashlib.sha256(SOURCE.read_bytes() + _RELEASE.encode()).hexdigest()[:16]
+    text = b"".join(source.read_bytes() for source in _sources())
+    content = hashlib.sha256(text + _RELEASE.encode()).hexdigest()[:16]
     target = cache_dir() / f"broker-handler-{content}-kafka-{kafka_version(toolchain)}"
     if target.is_dir():
         return target
@@ -55,14 +59,18 @@ def _compile(toolchain: Toolchain, folder: Path) -> None:
         str(toolchain.java),
         *("-jar", str(toolchain.compiler_jar)),
         *("--release", _RELEASE, "-proc:none", "-d", str(folder)),
-        *("-cp", jars_path(toolchain), str(SOURCE)),
+        *("-cp", jars_path(toolchain), *map(str, _sources())),
     ]
     try:
         result = subprocess.run(argv, capture_output=True, text=True, timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired as error:
-        raise FleetstreamError(f"{SOURCE.name} was not compiled within {_PATIENCE_S:g} s") from error
+        raise FleetstreamError(f"the broker's classes were not compiled within {_PATIENCE_S:g} s") from error
     if result.returncode != 0:
-        raise FleetstreamError(f"{SOURCE.name} does not compile:\n{result.stdout}{result.stderr}")
+        raise FleetstreamError(f"the broker's classes do not compile:\n{result.stdout}{result.stderr}")
+
+
+def _sources() -> list[Path]:
+    return sorted(SOURCES.glob("*.java"))
 
 
 def jars_path(toolchain: Toolchain) -> str:

@@ -43,7 +43,7 @@ _REPLICAS: Final = (
 _MANAGED: Final = re.compile(
     r"(process\.roles|node\.id|broker\.id|broker\.rack|controller\..*|(advertised\.)?listeners|listener\..*"
     r"|inter\.broker\.listener\.name|security\..*|ssl\..*|sasl\..*|log\.dirs?|metadata\.log\.dir|principal\..*"
-    r"|authorizer\..*|early\.start\.listeners|config\.providers.*|metric\.reporters|plugin\..*)"
+    r"|authorizer\..*|super\.users|early\.start\.listeners|config\.providers.*|metric\.reporters|plugin\..*)"
 )
 
 
@@ -72,8 +72,9 @@ def server_properties(
 ) -> str:
     """The whole file for a broker that keeps its data in `folder`.
 
-    Clients sign in with their IAM token over TLS; the broker's own listeners take its own certificate only. Raises
-    `SettingsError` for a property that MSK does not let its users set ("Custom Amazon MSK configurations").
+    Clients sign in with their IAM token over TLS and may do what their policies say; the broker's own listeners take
+    its own certificate only, which may do everything. Raises `SettingsError` for a property that MSK does not let its
+    users set ("Custom Amazon MSK configurations").
     """
     for name in sorted(deployed):
         if _MANAGED.fullmatch(name):
@@ -104,6 +105,8 @@ def server_properties(
         "sasl.enabled.mechanisms": "OAUTHBEARER",
         f"{handler}.jaas.config": "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;",
         f"{handler}.server.callback.handler.class": "fleetstream.IamTokenHandler",
+        "authorizer.class.name": "fleetstream.IamAuthorizer",
+        "super.users": f"User:CN={broker_tls.BROKER}",
         "log.dirs": str(folder / "data"),
     }
     return "".join(f"{name}={_escaped(value)}\n" for name, value in properties.items())

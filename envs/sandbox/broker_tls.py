@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALID: Final = timedelta(days=365)
+BROKER: Final = "localhost"
+"""The common name of the broker's certificate."""
 RENEW_BEFORE: Final = timedelta(days=10)
 """Certificates with less time left than this are made anew when a broker starts."""
 
@@ -38,7 +40,7 @@ def ensure(folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     authority_key, broker_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority_name, broker_name = _name("fleetstream sandbox authority"), _name("localhost")
+    authority_name, broker_name = _name("fleetstream sandbox authority"), _name(BROKER)
     authority_certificate = (
         _builder(authority_name, authority_name, authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -55,7 +57,7 @@ def ensure(folder: Path) -> None:
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
         .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]),
+            x509.SubjectAlternativeName([x509.DNSName(BROKER), x509.IPAddress(IPv4Address("127.0.0.1"))]),
             critical=False,
         )
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)

@@ -109,11 +109,11 @@ def end(processes: Sequence[psutil.Process], grace: float = 10.0) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, living = psutil.wait_procs(list(processes), timeout=grace)
+    living = _living(processes, grace)
     for process in living:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(living, timeout=grace)
+    _living(living, grace)
 
 
 def log_tail(state_dir: Path, role: str, lines: int = 15) -> str:
@@ -147,6 +147,22 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.children(recursive=True)
     return []
+
+
+def _living(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still run after so long. A zombie has ended: only its parent has not looked yet."""
+    deadline = time.monotonic() + seconds
+    living = list(processes)
+    while living and time.monotonic() < deadline:
+        _, left = psutil.wait_procs(living, timeout=0.05)
+        living = [process for process in left if not _is_zombie(process)]
+    return living
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def _marked(process: psutil.Process, state_dir: Path) -> bool:

@@ -19,8 +19,9 @@ from envs.errors import FleetstreamError, UsageError
 from envs.sandbox import account, broker, processes
 from envs.sandbox.aws.inventory import inventory
 from envs.sandbox.aws.session import emulated_session
+from envs.sandbox.provider import journal
 
-_ROLES: Final = ("aws", "provider", "agent")
+_ROLES: Final = ("aws", "provider", "agent", "fabric")
 """What a sandbox always runs, in the order of its start; the agent starts the rest, as deployed."""
 
 EMPTY_PASSPHRASE: Final = {"PULUMI_CONFIG_PASSPHRASE": ""}
@@ -100,7 +101,7 @@ class Sandbox:
             if missing := self.missing():
                 raise FleetstreamError(
                     f"sandbox {self.name} is damaged, these parts ended: {', '.join(missing)}. "
-                    f"`fleetstream recover{self._flags}` puts it right, `fleetstream down{self._flags}` takes it away"
+                    f"`fleetstream recover{self.flags}` puts it right, `fleetstream down{self.flags}` takes it away"
                 )
             self._init_stack()
             return
@@ -148,14 +149,15 @@ class Sandbox:
             raise FleetstreamError(f"the emulated account does not tell what it holds: {error}") from error
 
     @property
-    def _flags(self) -> str:
+    def flags(self) -> str:
+        """What a command must be given to work on this sandbox, with a leading space; empty for the usual one."""
         environment = "" if self.environment == project.SANDBOX else f" --env {self.environment} --emulated"
         return environment + ("" if self.name == self.environment else f" --name {self.name}")
 
     def _provider_port(self) -> int:
         path = self.state_dir / "provider.port"
         if not path.exists():
-            raise FleetstreamError(f"sandbox {self.name} does not run: `fleetstream up{self._flags}` starts it")
+            raise FleetstreamError(f"sandbox {self.name} does not run: `fleetstream up{self.flags}` starts it")
         return int(path.read_text())
 
     def _start_processes(self) -> None:
@@ -166,13 +168,18 @@ class Sandbox:
             "aws": ("envs.sandbox.aws", "--port", str(values.aws_port)),
             "provider": ("envs.sandbox.provider", "--port-file", str(port_file)),
             "agent": ("envs.sandbox.agent",),
+            "fabric": ("envs.sandbox.fabric",),
         }
         ready = {
             "aws": lambda: account.is_open(values.aws_port),
             "provider": port_file.exists,
             "agent": lambda: True,
+            "fabric": lambda: True,
         }
         absent = [role for role in _ROLES if not processes.alive(self.state_dir, role)]
+        if "aws" in absent:
+            # Nothing that was made before is there any more.
+            (self.state_dir / journal.FILE).unlink(missing_ok=True)
         if "provider" in absent:
             port_file.unlink(missing_ok=True)
         for role in absent:
@@ -193,8 +200,10 @@ class Sandbox:
         if "encryptionsalt" in known:
             settings["encryptionsalt"] = known["encryptionsalt"]
         folder.mkdir(parents=True, exist_ok=True)
-        self.stack_file.write_text(yaml.safe_dump(settings, sort_keys=False))
-        if not known:
+        scratch = self.stack_file.with_suffix(".partial")
+        scratch.write_text(yaml.safe_dump(settings, sort_keys=False))
+        scratch.replace(self.stack_file)
+        if "encryptionsalt" not in known:
             (self.state_dir / "pulumi" / "home").mkdir(parents=True, exist_ok=True)
             (folder / "Pulumi.yaml").write_text(yaml.safe_dump({"name": project.NAME, "runtime": "python"}))
             engine = Engine(toolchain.find().pulumi, self.environment, self.variables())
@@ -219,7 +228,7 @@ def sandbox(environment: str, name: str | None) -> Sandbox:
         if other.name == chosen.name and other.environment != environment:
             raise UsageError(
                 f"sandbox {chosen.name} holds the environment {other.environment}: choose another --name, "
-                f"or take it down with `fleetstream down{other._flags}`"
+                f"or take it down with `fleetstream down{other.flags}`"
             )
     return chosen
 

@@ -107,12 +107,25 @@ def apply(
 ) -> tuple[list[Finding], list[Finding]]:
     """Makes one repair after another, looking again after each; returns what was repaired, and what is left.
 
-    A repair whose finding is still there afterwards is not tried again.
+    A repair whose finding is still there afterwards is not tried again, and instances that were started meanwhile,
+    some of them by a repair, are left alone: they have just begun.
     """
     done: list[Finding] = []
+    began: set[str] = set()
     for _ in range(most):
-        findings = compare(look(fleet, tools.clients, tools.gateway))
-        due = next((each for each in findings if each.repair is not None and each not in done), None)
+        world = look(fleet, tools.clients, tools.gateway)
+        began = began or {machine.id for machine in world.machines}
+        findings = compare(world)
+        due = next(
+            (
+                each
+                for each in findings
+                if each.repair is not None
+                and each not in done
+                and (each.kind is not Kind.MACHINE_WITHOUT_NODE or each.subject in began)
+            ),
+            None,
+        )
         if due is None or due.repair is None:
             return done, findings
         report(due)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from envs.sandbox import processes
+from envs.sandbox.provider import journal
 from tests.e2e.conftest import (
     ROOT,
     SANDBOXES,
@@ -76,7 +77,7 @@ def test_ctrl_c_while_it_comes_up_leaves_nothing(background: Start, name: str) -
     assert_nothing_left(name)
 
 
-def test_an_up_killed_midway_recovers_and_every_later_stage_can_be_interrupted(
+def test_an_up_killed_with_its_provider_recovers_and_every_later_stage_can_be_interrupted(
     background: Start, name: str, tmp_path: Path
 ) -> None:
     running = background("up", "--name", name)
@@ -84,8 +85,13 @@ def test_an_up_killed_midway_recovers_and_every_later_stage_can_be_interrupted(
     time.sleep(4)
     kill(running.process.pid)
     running.process.wait()
+    kill_part(name, "provider")
+    with (SANDBOXES / name / journal.FILE).open("a") as noted:
+        # As a provider leaves it that is killed between asking AWS for something and the answer.
+        noted.write('{"call":"last","urn":"urn:pulumi:sandbox::fleetstream::aws:sqs/queue:Queue::asked-for"}\n')
     recovered = fleetstream("recover", "--name", name)
     assert recovered.returncode == 0, recovered.stderr
+    assert "Whether asked-for had been made cannot be told" in " ".join(recovered.stderr.split())
     assert_unchanged(name)
 
     for stage, words in (

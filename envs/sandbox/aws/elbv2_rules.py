@@ -48,7 +48,13 @@ _CHECKS: Final = ("HTTP", "HTTPS", "TCP")
 
 
 class BalancersBackend(ELBv2Backend):
-    """moto's backend, with the rules that it leaves out."""
+    """moto's backend, with the rules that it leaves out.
+
+    A load balancer's DNS name is an address of the loopback network that is its own, so that what stands behind it
+    can really be reached there, at the ports of its listeners.
+    """
+
+    host: Host
 
     @property
     def _url_module(self) -> Any:
@@ -90,7 +96,7 @@ class BalancersBackend(ELBv2Backend):
         # moto writes the ARN of an application load balancer.
         del self.load_balancers[made.arn]
         made.arn = made.arn.replace(":loadbalancer/app/", ":loadbalancer/net/")
-        made.dns_name = f"{name}-{made.arn.rpartition('/')[2]}.elb.{self.region_name}.amazonaws.com"
+        made.dns_name = self.host.loopback_address(name)
         made.attrs["dns_record.client_routing_policy"] = "any_availability_zone"
         self.load_balancers[made.arn] = made
         self.tagging_service.tag_resource(made.arn, tags)
@@ -331,6 +337,7 @@ def _check_protocol(protocol: str | None, check: str | None) -> None:
         )
 
 
-def install(_host: Host) -> None:
+def install(host: Host) -> None:
     """Puts this backend in the place of moto's."""
+    BalancersBackend.host = host
     elbv2_backends.backend = BalancersBackend

@@ -7,46 +7,25 @@ deployed principals have been seen to call are here: any other is refused by nam
 would let pass, or deny, what AWS would not.
 """
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
+from moto.awslambda.exceptions import LambdaClientError
+from moto.awslambda.models import lambda_backends
 from moto.iam.models import iam_backends
 from moto.kafka.models import kafka_backends
-from moto.kms.models import Key, kms_backends
 from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeBucket, FakeKey, s3_backends
+from moto.secretsmanager.models import secretsmanager_backends
 from moto.sqs.models import sqs_backends
 
+from envs.sandbox.aws import permission_fleet
+from envs.sandbox.aws.permission_terms import Asked, Need, kms_need
+
 _PARTITION: Final = "aws"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request as its service reads it: `parameters` by their names in it, `headers` in lower case."""
-
-    service: str
-    operation: str
-    account: str
-    region: str
-    parameters: Mapping[str, Any]
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def arn(self, resource: str) -> str:
-        """The ARN of something that belongs to the service that was asked."""
-        return f"arn:{_PARTITION}:{self.service}:{self.region}:{self.account}:{resource}"
-
-
-@dataclass(frozen=True)
-class Need:
-    """One action on one resource; `attached` is the resource's own policy, `context` its condition keys."""
-
-    action: str
-    resource: str
-    attached: str | None = None
-    key: bool = False
-    context: Mapping[str, str] = field(default_factory=dict)
 
 
 def needs(asked: Asked) -> list[Need]:
@@ -61,19 +40,6 @@ def needs(asked: Asked) -> list[Need]:
             "cannot call it here"
         )
     return found
-
-
-def kms_need(action: str, key_id: str, account: str, region: str, context: Mapping[str, str]) -> Need | None:
-    """The use of a key, by any of its names; None for a key that AWS manages or that does not exist."""
-    if not key_is_customers(key_id, account, region) or (key := _key(key_id, account, region)) is None:
-        return None
-    return Need(f"kms:{action}", key.arn, key.policy, key=True, context={"kms:CallerAccount": account, **context})
-
-
-def key_is_customers(key_id: str, account: str, region: str) -> bool:
-    """Whether this is a customer's key: one whose policy can be written."""
-    key = _key(key_id, account, region)
-    return key is not None and getattr(key, "key_manager", "CUSTOMER") != "AWS"
 
 
 # S3
@@ -214,15 +180,6 @@ _KEY_OPERATIONS: Final = frozenset(
 )
 
 
-def _key(key_id: str, account: str, region: str) -> Key | None:
-    backend = kms_backends[account][region]
-    try:
-        return backend.keys.get(backend.any_id_to_key_id(key_id))
-    except (AttributeError, KeyError):
-        # What moto makes of an alias that nobody has.
-        return None
-
-
 def _kms(asked: Asked) -> list[Need] | None:
     key_id = asked.parameters.get("KeyId")
     if asked.operation not in _KEY_OPERATIONS or not key_id:
@@ -271,12 +228,49 @@ def queue_needs(action: str, queue_arn: str) -> list[Need]:
     return found
 
 
-# CloudWatch Logs, Lambda, MSK, STS, EC2
+# Secrets Manager
+
+_SECRET_OPERATIONS: Final = {
+    "DescribeSecret": (),
+    "GetSecretValue": ("Decrypt",),
+    "PutSecretValue": ("GenerateDataKey", "Decrypt"),
+}
+"""What a caller may do to a secret -> the uses of the secret's key that come with it."""
 
 
-def cluster_needs(action: str, account: str, region: str) -> list[Need]:
-    """What somebody needs who does something to the cluster that has the sandbox's broker; nothing without one."""
-    return [_cluster_need(action, arn, account, region) for arn in list(_clusters(account, region))]
+def _secretsmanager(asked: Asked) -> list[Need] | None:
+    uses = _SECRET_OPERATIONS.get(asked.operation)
+    name = asked.parameters.get("SecretId")
+    if uses is None or not name:
+        return None
+    secret: Any = secretsmanager_backends[asked.account][asked.region].secrets.get(name)
+    if secret is None:
+        arn = name if name.startswith("arn:") else asked.arn(f"secret:{name}")
+        return [Need(f"secretsmanager:{asked.operation}", arn)]
+    found = [Need(f"secretsmanager:{asked.operation}", secret.arn, secret.policy)]
+    through = {
+        "kms:ViaService": f"secretsmanager.{asked.region}.amazonaws.com",
+        "kms:EncryptionContext:SecretARN": secret.arn,
+    }
+    for use in uses if secret.kms_key_id else ():
+        if need := kms_need(use, secret.kms_key_id, asked.account, asked.region, through):
+            found.append(need)
+    return found
+
+
+# CloudWatch Logs, Lambda, MSK, STS
+
+
+def cluster_needs(action: str, account: str, region: str, part: str | None = None, name: str = "") -> list[Need]:
+    """What somebody needs who does something to the cluster that has the sandbox's broker; nothing without one.
+
+    `part` ("topic", "group", "transactional-id") and its name are for what lies in the cluster, where the cluster's
+    policy decides as well.
+    """
+    found = [_cluster_need(action, arn, account, region) for arn in list(_clusters(account, region))]
+    if part in (None, "cluster"):
+        return found
+    return [replace(need, resource=f"{need.resource.replace(':cluster/', f':{part}/', 1)}/{name}") for need in found]
 
 
 def _clusters(account: str, region: str) -> dict[str, Any]:
@@ -304,7 +298,24 @@ def _lambda(asked: Asked) -> list[Need] | None:
     if qualifier and ":" not in named:
         named = f"{named}:{qualifier}"
     action = "InvokeFunction" if asked.operation == "Invoke" else asked.operation
-    return [Need(f"lambda:{action}", asked.arn(f"function:{named}"))]
+    attached = function_policy(asked.account, asked.region, named.partition(":")[0])
+    return [Need(f"lambda:{action}", asked.arn(f"function:{named}"), attached)]
+
+
+def function_policy(account: str, region: str, name: str) -> str | None:
+    """A function's own policy; None when it has none."""
+    try:
+        statements = lambda_backends[account][region].get_function(name).policy.statements
+    except LambdaClientError:
+        return None
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}) if statements else None
+
+
+def _events(asked: Asked) -> list[Need] | None:
+    if asked.operation != "PutEvents":
+        return None
+    buses = {entry.get("EventBusName") or "default" for entry in asked.parameters.get("Entries", [])}
+    return [Need("events:PutEvents", asked.arn(f"event-bus/{bus.rpartition('/')[2]}")) for bus in sorted(buses)]
 
 
 def _kafka(asked: Asked) -> list[Need] | None:
@@ -323,18 +334,16 @@ def _sts(asked: Asked) -> list[Need] | None:
     return [Need("sts:AssumeRole", arn, trust)]
 
 
-def _ec2(asked: Asked) -> list[Need] | None:
-    # IAM knows no resource for what only describes.
-    return [Need(f"ec2:{asked.operation}", "*")] if asked.operation.startswith("Describe") else None
-
-
 _FINDERS: Final[Mapping[str, Callable[[Asked], list[Need] | None]]] = {
-    "ec2": _ec2,
+    "autoscaling": permission_fleet.autoscaling,
+    "ec2": permission_fleet.ec2,
+    "events": _events,
     "kafka": _kafka,
     "kms": _kms,
     "lambda": _lambda,
     "logs": _logs,
     "s3": _s3,
+    "secretsmanager": _secretsmanager,
     "sqs": _sqs,
     "sts": _sts,
 }

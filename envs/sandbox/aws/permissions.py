@@ -24,6 +24,7 @@ from moto.core.request import Request
 from moto.core.routing import get_service_router
 from moto.iam.access_control import AssumedRoleAccessKey, IAMUserAccessKey
 from moto.iam.exceptions import NotFoundException
+from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
@@ -87,16 +88,39 @@ def caller(account: Account, access_key: str, session_token: str | None) -> Call
     return Caller(arn, principal, tuple(map(_document, found)))
 
 
+def named(account: Account, arn: str) -> Caller | None:
+    """Whose ARN this is, a user's or a role session's; None for the administrator. Raises `UnknownCallerError`."""
+    if arn == sts.admin_arn(account):
+        return None
+    iam = iam_backends[account.account_id][_PARTITION]
+    kind, *path = arn.rpartition(":")[2].split("/")
+    if kind == "assumed-role":
+        role = next((each for each in list(iam.roles.values()) if each.name == path[0]), None)
+        if role is not None:
+            return _of_role(role, arn)
+    elif (user := iam.users.get(path[-1] if path else "")) is not None and user.arn == arn:
+        for key in user.access_keys:
+            if key.status == "Active":
+                return caller(account, key.access_key_id, None)
+    raise UnknownCallerError(f"{arn} does not exist any more.")
+
+
 def role_caller(account: Account, role: Any, service: str) -> Caller:
     """A role in the hands of an emulated service (``lambda.amazonaws.com``), which acts inside this process."""
     session = sts.session_name(service)
-    arn = f"arn:{_PARTITION}:sts::{account.account_id}:assumed-role/{role.name}/{session}"
+    return _of_role(role, f"arn:{_PARTITION}:sts::{account.account_id}:assumed-role/{role.name}/{session}")
+
+
+def _of_role(role: Any, arn: str) -> Caller:
     managed = [_document(each) for each in role.managed_policies.values()]
     return Caller(arn, role.arn, (*role.policies.values(), *managed))
 
 
-def demand(account: Account, who: Caller, need: Need, region: str | None = None) -> None:
-    """Raises `AccessDeniedError` unless `who` may do this, and `policy.PolicyError` when that cannot be said."""
+def demand(account: Account, who: Caller, need: Need, region: str | None = None, *, told: bool = True) -> None:
+    """Raises `AccessDeniedError` unless `who` may do this, and `policy.PolicyError` when that cannot be said.
+
+    What is missing goes to the log when it is to be `told`.
+    """
     context = {
         # The emulated endpoint stands for an HTTPS one.
         "aws:SecureTransport": "true",
@@ -122,8 +146,9 @@ def demand(account: Account, who: Caller, need: Need, region: str | None = None)
     place = "" if need.resource == "*" else f" on resource: {need.resource}"
     text = f"User: {who.arn} is not authorized to perform: {need.action}{place} {refusal.reason}"
     where = f"the policy of {need.resource}" if "Principal" in refusal.statement else f"a policy of {who.principal}"
-    told = "it is forbidden by" if refusal.forbidden else f"missing in {where}:"
-    log.error("%s; %s %s", text, told, json.dumps(refusal.statement))
+    if told:
+        lack = "it is forbidden by" if refusal.forbidden else f"missing in {where}:"
+        log.error("%s; %s %s", text, lack, json.dumps(refusal.statement))
     raise AccessDeniedError(text)
 
 

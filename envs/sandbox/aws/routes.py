@@ -10,7 +10,7 @@ import orjson
 from werkzeug.wrappers import Request, Response
 
 from envs.sandbox.account import Account
-from envs.sandbox.aws import dlm, drill_routes, iam_token, permissions, policy, sts
+from envs.sandbox.aws import broker_rights, dlm, drill_routes, iam_token, machine_routes, permissions, policy, sts
 from envs.sandbox.aws.clock import CLOCK
 from envs.sandbox.aws.kills import Kills
 from envs.sandbox.aws.permission_needs import Need, cluster_needs
@@ -20,6 +20,7 @@ log = logging.getLogger("envs.sandbox.aws")
 Route = Callable[[Request], Response]
 
 _REFUSALS: Final = (permissions.AccessDeniedError, permissions.UnknownCallerError, policy.PolicyError)
+_QUESTION: Final = ("principal", "operation", "kind", "name", "told")
 
 
 def table(account: Account, kills: Kills) -> Mapping[str, Route]:
@@ -27,20 +28,25 @@ def table(account: Account, kills: Kills) -> Mapping[str, Route]:
 
     * ``/fleetstream/kafka/principal?token=``: who signed an MSK IAM token: 200 ``{"principal", "expires_ms"}``; a
       role that may not ``kafka-cluster:Connect`` to the deployed cluster is refused
+    * ``/fleetstream/kafka/allowed?principal=&operation=&kind=&name=&told=``: whether a principal (its ARN) may do a
+      Kafka operation to a Kafka resource: 200 ``{}``; with ``told=false`` a denial is not logged. See `broker_rights`
     * ``/fleetstream/kafka/authorize?role=&service=&action=&resource=``: see `sts_client`
     * ``/fleetstream/sts/assume?role=&service=``: see `sts_client`
     * ``/fleetstream/clock/advance?seconds=``: puts the clock of the emulated services forward: 200 ``{}``
     * ``/fleetstream/dlm/run?policy=``: runs a snapshot policy now: 200 ``{"snapshots"}``; 404 when there is none
 
-    Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing. Those of drills: `drill_routes`.
+    Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing. Those of drills and of machines are
+    in `drill_routes` and `machine_routes`.
     """
     return {
         "/fleetstream/kafka/principal": partial(_principal, account),
+        "/fleetstream/kafka/allowed": partial(_allowed, account),
         "/fleetstream/kafka/authorize": partial(_authorize, account),
         "/fleetstream/sts/assume": partial(_assume, account),
         "/fleetstream/clock/advance": _advance,
         "/fleetstream/dlm/run": _take_snapshots,
         **drill_routes.table(account, kills),
+        **machine_routes.table(account),
     }
 
 
@@ -63,6 +69,21 @@ def _principal(account: Account, request: Request) -> Response:
         log.warning("refused a token: %s", error)
         return _answer({"error": str(error)}, 403)
     return _answer({"principal": found.arn, "expires_ms": found.expires_ms})
+
+
+def _allowed(account: Account, request: Request) -> Response:
+    values = [request.args.get(name) for name in _QUESTION]
+    if None in values:
+        return _answer({"error": f"the parameters {', '.join(_QUESTION)} are needed"}, 400)
+    principal, operation, kind, name, told = map(str, values)
+    try:
+        broker_rights.check(account, principal, operation, kind, name, told=told == "true")
+    except policy.PolicyError as error:
+        log.error("%s: %s", principal, error)
+        return _answer({"error": str(error)}, 403)
+    except _REFUSALS as error:
+        return _answer({"error": str(error)}, 403)
+    return _answer({})
 
 
 def _authorize(account: Account, request: Request) -> Response:

@@ -9,7 +9,7 @@ public API can present. The emulated STS therefore has one more door, for the ex
 
 The role must exist and its trust policy must name the service; the server's side is `envs.sandbox.aws.sts`.
 
-The broker asks only at sign-in what a role may do. What a service does on it besides, it asks itself::
+What a service will need, it can ask before it begins, to show what is missing at once::
 
     GET {AWS_ENDPOINT_URL}/fleetstream/kafka/authorize?role=&service=&action=kafka-cluster:ReadData&resource=<ARN>
     200 {}

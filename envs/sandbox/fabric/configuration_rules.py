@@ -122,8 +122,8 @@ def _ranges(node_type: NodeType) -> Iterator[str]:
 def _security(spelled: Mapping[str, Any]) -> Iterator[str]:
     security = spelled["Properties"].get("Security") or {}
     kinds = {security.get(key, "None") for key in ("ClusterCredentialType", "ServerCredentialType")}
-    if kinds - {"None", "X509"}:
-        yield f"The sandbox knows the credential types None and X509, not {', '.join(sorted(kinds))}."
+    if other := sorted(kinds - {"None", "X509"}):
+        yield f"The sandbox knows the credential types None and X509, not {', '.join(other)}."
     if not is_secured(security):
         return
     certificates = security.get("CertificateInformation") or {}

@@ -7,7 +7,7 @@ order of their times, so that the same orders at the same times always lead to t
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from envs.sandbox.fabric.configuration import Configuration
 from envs.sandbox.fabric.nodes import Deactivation, Intent, Node, Phase, SafetyCheck
@@ -47,6 +47,15 @@ class Course:
         self._starting: dict[str, Start] = {}
         self._losing: dict[str, float] = {}
         self._instances = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is worth keeping: it catches up with the clock when it is restored."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("lock", "_now")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.lock = threading.RLock()
+        self._now = self._clock()
 
     @property
     def quorum(self) -> int:

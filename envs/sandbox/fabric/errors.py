@@ -48,3 +48,7 @@ class FabricError(FleetstreamError):
         self.code = code
         self.message = message
         self.status = int(status or _STATUS.get(code, HTTPStatus.INTERNAL_SERVER_ERROR))
+
+
+class MachineError(FleetstreamError):
+    """Something that a machine was told to do and cannot; the text is what its log would say."""

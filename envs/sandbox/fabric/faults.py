@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal
 
 PATH: Final = "/fleetstream/faults"
+_POLL_S: Final = 0.05
+"""How long stopping may take."""
 
 log = logging.getLogger("envs.sandbox.fabric")
 
@@ -70,7 +72,9 @@ class Control:
     def __init__(self, faults: Faults, port: int = 0) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(faults))
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="fabric-faults", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), name="fabric-faults", daemon=True
+        )
 
     @property
     def url(self) -> str:

@@ -32,6 +32,8 @@ log = logging.getLogger("envs.sandbox.fabric")
 
 _HANDSHAKE_S: Final = 10.0
 _IDLE_S: Final = 120.0
+_POLL_S: Final = 0.05
+"""How long stopping may take."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,15 @@ class Gateway:
             host, port = self._address
             raise FleetstreamError(f"cannot listen on port {port} of {host}: {error.strerror}") from error
         self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, name="fabric-gateway", daemon=True)
+        self._thread = threading.Thread(
+            target=server.serve_forever, args=(_POLL_S,), name="fabric-gateway", daemon=True
+        )
         self._thread.start()
         log.info("the Service Fabric gateway answers on %s", self.url)
 
     def stop(self) -> None:
         """Answers no more; connections are closed."""
         if self._server is not None and self._thread is not None:
-            self.faults.end()
             self._server.shutdown()
             self._server.server_close()
             self._server.close_connections()
@@ -98,12 +101,7 @@ class Gateway:
     def respond(self, request: Request, certificate: bytes | None) -> Answer:
         """What one request is answered. Raises `FabricError`."""
         with self.cluster.lock:
-            if self.cluster.lost:
-                raise FabricError(
-                    "FABRIC_E_NO_WRITE_QUORUM",
-                    f"{self.cluster.seeds_up} of {len(self.cluster.seeds)} seed nodes are up, "
-                    f"and {self.cluster.quorum} are needed",
-                )
+            self.cluster.require_quorum()
             if self.cluster.configuration.secured:
                 self._judge(request, certificate)
             for table in (cluster_routes.TABLE, application_routes.TABLE):

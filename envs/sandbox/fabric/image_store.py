@@ -1,6 +1,7 @@
-"""The image store: what was uploaded, by its path. Kept in memory, and gone with the cluster."""
+"""The image store: what was uploaded, by its path. Of files that nothing here reads only the size is kept."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -8,23 +9,37 @@ from envs.sandbox.fabric.errors import FabricError
 
 _FOLDER_MARK: Final = "_.dir"
 """A client that has uploaded a folder puts an empty file of this name there (`sfctl application upload`)."""
+_READ: Final = "manifest.xml"
+"""How the names of files end that are read; packages carry whole runtimes beside them."""
+
+
+@dataclass(frozen=True)
+class _File:
+    size: int
+    at: datetime
+    content: bytes
 
 
 class ImageStore:
     """Files by path; a folder is there as long as something is in it."""
 
     def __init__(self) -> None:
-        self._files: dict[str, tuple[bytes, datetime]] = {}
+        self._files: dict[str, _File] = {}
 
     def put(self, path: str, content: bytes, at: float) -> None:
         """Stores a file, in place of what was there."""
-        self._files[_clean(path)] = (content, datetime.fromtimestamp(at, UTC))
+        name = _clean(path)
+        kept = content if name.lower().endswith(_READ) else b""
+        self._files[name] = _File(len(content), datetime.fromtimestamp(at, UTC), kept)
 
     def folder(self, path: str) -> dict[str, bytes]:
-        """The files below a folder, by their path in it. Raises `FabricError` when there is no such folder."""
+        """The files below a folder, by their path in it; only manifests have content.
+
+        Raises `FabricError` when there is no such folder.
+        """
         inside = _clean(path) + "/"
         found = {
-            name.removeprefix(inside): content for name, (content, _) in self._files.items() if _below(name, inside)
+            name.removeprefix(inside): file.content for name, file in self._files.items() if name.startswith(inside)
         }
         if not found:
             raise FabricError("FABRIC_E_FILE_NOT_FOUND", f"the image store has no folder {path}")
@@ -33,7 +48,7 @@ class ImageStore:
     def delete(self, path: str) -> None:
         """Deletes a file or a folder with all that is in it. Raises `FabricError` when there is neither."""
         name = _clean(path)
-        gone = [found for found in self._files if found == name or _below(found, name + "/")]
+        gone = [found for found in self._files if found == name or found.startswith(name + "/")]
         if not gone:
             raise FabricError("FABRIC_E_FILE_NOT_FOUND", f"the image store has no {path}")
         for found in gone:
@@ -42,7 +57,7 @@ class ImageStore:
     def content(self, path: str = "") -> dict[str, Any]:
         """ImageStoreContent of the REST API: the files and folders directly below a path, or that file."""
         inside = _clean(path) + "/" if path else ""
-        names = [name for name in sorted(self._files) if name == path or _below(name, inside)]
+        names = [name for name in sorted(self._files) if name == path or name.startswith(inside)]
         if path and not names:
             raise FabricError("FABRIC_E_FILE_NOT_FOUND", f"the image store has no {path}")
         direct = [name for name in names if name == path or "/" not in name.removeprefix(inside)]
@@ -50,24 +65,20 @@ class ImageStore:
         return {
             "StoreFiles": list(self._describe(direct)),
             "StoreFolders": [
-                {"StoreRelativePath": folder, "FileCount": str(sum(_below(name, folder + "/") for name in names))}
+                {"StoreRelativePath": folder, "FileCount": str(sum(name.startswith(folder + "/") for name in names))}
                 for folder in folders
             ],
         }
 
     def _describe(self, names: list[str]) -> Iterator[dict[str, Any]]:
         for name in names:
-            content, at = self._files[name]
+            file = self._files[name]
             yield {
                 "StoreRelativePath": name,
-                "FileSize": str(len(content)),
+                "FileSize": str(file.size),
                 "FileVersion": {"VersionNumber": "1", "EpochDataLossNumber": "1", "EpochConfigurationNumber": "1"},
-                "ModifiedDate": at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+                "ModifiedDate": file.at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             }
-
-
-def _below(name: str, folder: str) -> bool:
-    return name.startswith(folder)
 
 
 def _clean(path: str) -> str:

@@ -63,6 +63,16 @@ class Cluster(Course):
         self.tick()
         return self._lost()
 
+    def require_quorum(self) -> None:
+        """Raises `FabricError` unless there is a cluster with a quorum of its seed nodes."""
+        self.tick()
+        _ = self.configuration
+        if self._lost():
+            raise FabricError(
+                "FABRIC_E_NO_WRITE_QUORUM",
+                f"{self._seeds_up()} of {len(self._seeds)} seed nodes are up, and {self.quorum} are needed",
+            )
+
     def is_seed(self, name: str) -> bool:
         """Whether the node is a seed node."""
         return name in self._seeds
@@ -109,7 +119,7 @@ class Cluster(Course):
 
     def current_configuration(self) -> Mapping[str, Any]:
         """As Get-ServiceFabricClusterConfiguration answers: the configuration with the nodes that are there now."""
-        self._ready()
+        self.require_quorum()
         live = sorted(self.nodes(), key=lambda node: node.name)
         return self.configuration.with_nodes(
             NodeEntry(node.name, node.address, node.type, node.fault_domain, node.upgrade_domain) for node in live
@@ -155,7 +165,7 @@ class Cluster(Course):
         A configuration upgrade has to follow: until then the next one has to name exactly the nodes there are.
         Raises `FabricError`.
         """
-        self._ready()
+        self.require_quorum()
         if self.upgrade is not None and self.upgrade.running:
             raise FabricError("FABRIC_E_FABRIC_UPGRADE_IN_PROGRESS", f"{name} cannot join during an upgrade")
         if node_type not in self.configuration.types:
@@ -198,7 +208,7 @@ class Cluster(Course):
 
         As in the product, a name without a node is noted as an unknown node. Raises `FabricError`.
         """
-        self._ready()
+        self.require_quorum()
         aim = intent(wanted)
         node = self._nodes.setdefault(name, Node(name, known=False, since=self._now))
         if aim > node.deactivation.intent:
@@ -212,7 +222,7 @@ class Cluster(Course):
 
     def activate(self, name: str) -> None:
         """Ends the deactivation of a node; nothing to do is no error. Raises `FabricError`."""
-        self._ready()
+        self.require_quorum()
         node = self._nodes.get(name)
         if node is None or not node.deactivation.active:
             return
@@ -227,7 +237,7 @@ class Cluster(Course):
         Its deactivation is remembered: a node that joins under the same name is still deactivated. A seed node stays
         one of the seed nodes that a quorum is counted of. Raises `FabricError` for a node that is up or unheard of.
         """
-        self._ready()
+        self.require_quorum()
         node = self._nodes.get(name)
         if node is None:
             raise FabricError("FABRIC_E_NODE_NOT_FOUND", f"there is no node {name}")
@@ -240,7 +250,7 @@ class Cluster(Course):
 
     def start_configuration_upgrade(self, document: Mapping[str, Any], max_unhealthy: int = 0) -> None:
         """Begins to change the cluster's configuration. Raises `FabricError` when the change is not accepted."""
-        self._ready()
+        self.require_quorum()
         if self.upgrade is not None and self.upgrade.running:
             raise FabricError(changes.CODE, "FabricException: a cluster configuration upgrade is already in progress")
         target = configuration.parse(document, changes.CODE)
@@ -257,16 +267,6 @@ class Cluster(Course):
             if (node := self._nodes.get(name)) is not None and node.up and name not in self._seeds:
                 self.deactivate(name, Intent.REMOVE_NODE)
         self._react()
-
-    def _ready(self) -> None:
-        """Raises `FabricError` unless there is a cluster with a quorum of its seed nodes."""
-        self.tick()
-        _ = self.configuration
-        if self._lost():
-            raise FabricError(
-                "FABRIC_E_NO_WRITE_QUORUM",
-                f"{self._seeds_up()} of {len(self._seeds)} seed nodes are up, and {self.quorum} are needed",
-            )
 
     def _require(self, address: str, version: str) -> None:
         if address not in self._machines:

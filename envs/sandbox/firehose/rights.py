@@ -3,7 +3,7 @@
 The calls are those that the Firehose Developer Guide asks a stream's role to be allowed ("Grant Firehose access to
 an Amazon S3 destination", "Grant Firehose access to your Amazon MSK cluster") and that delivery may never make. The
 guide asks for no right to change a consumer group, so the group in which Firehose's offsets are kept here is not
-held against the role.
+held against the role, neither here nor by the broker (`envs.sandbox.aws.broker_rights`).
 """
 
 from typing import Any, Final

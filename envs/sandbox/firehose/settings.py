@@ -14,6 +14,7 @@ from envs.sandbox.firehose.errors import StreamError
 from envs.sandbox.firehose.names import Names
 
 MB: Final = 1024 * 1024
+GROUP_PREFIX: Final = "firehose-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class Settings:
     @property
     def group(self) -> str:
         """The consumer group of a stream, which outlives its versions."""
-        return f"firehose-{self.name}"
+        return f"{GROUP_PREFIX}{self.name}"
 
 
 def from_description(description: Mapping[str, Any]) -> Settings:

@@ -2,13 +2,6 @@ package fleetstream;
 
 import java.io.IOException;
 import java.net.ConnectException;
-import java.net.URI;
-import java.net.URLEncoder;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
-import java.nio.charset.StandardCharsets;
-import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -16,7 +9,6 @@ import javax.security.auth.callback.Callback;
 import javax.security.auth.callback.UnsupportedCallbackException;
 import javax.security.auth.login.AppConfigurationEntry;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import org.apache.kafka.common.security.auth.AuthenticateCallbackHandler;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerExtensionsValidatorCallback;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerToken;
@@ -32,12 +24,8 @@ import org.slf4j.LoggerFactory;
  */
 public final class IamTokenHandler implements AuthenticateCallbackHandler {
     private static final Logger LOG = LoggerFactory.getLogger(IamTokenHandler.class);
-    private static final Duration PATIENCE = Duration.ofSeconds(5);
-    private static final ObjectMapper JSON = new ObjectMapper();
 
-    private final String question = System.getenv("AWS_ENDPOINT_URL") + "/fleetstream/kafka/principal?token=";
-    private final HttpClient http =
-        HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).connectTimeout(PATIENCE).build();
+    private final EmulatedAws aws = new EmulatedAws();
 
     @Override
     public void configure(Map<String, ?> configs, String saslMechanism, List<AppConfigurationEntry> jaasEntries) {
@@ -65,7 +53,7 @@ public final class IamTokenHandler implements AuthenticateCallbackHandler {
     private void validate(OAuthBearerValidatorCallback callback) throws IOException {
         JsonNode answer;
         try {
-            answer = ask(callback.tokenValue());
+            answer = aws.ask("principal", Map.of("token", callback.tokenValue())).body();
         } catch (InterruptedException interrupted) {
             Thread.currentThread().interrupt();
             throw new IOException("interrupted while asking for the principal", interrupted);
@@ -82,16 +70,6 @@ public final class IamTokenHandler implements AuthenticateCallbackHandler {
         } else {
             refuse(callback, answer.path("error").asText("the AWS endpoint gave neither principal nor reason"));
         }
-    }
-
-    private JsonNode ask(String token) throws IOException, InterruptedException {
-        URI uri = URI.create(question + URLEncoder.encode(token, StandardCharsets.US_ASCII));
-        HttpRequest request = HttpRequest.newBuilder(uri).timeout(PATIENCE).build();
-        HttpResponse<byte[]> response = http.send(request, HttpResponse.BodyHandlers.ofByteArray());
-        if (response.statusCode() != 200 && response.statusCode() != 403) {
-            throw new IOException("status " + response.statusCode());
-        }
-        return JSON.readTree(response.body());
     }
 
     /** The status becomes a JSON string on its way to the client: what would end it early is left out. */

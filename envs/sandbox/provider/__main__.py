@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from envs.sandbox import account
+from envs.sandbox.provider import journal
 from envs.sandbox.provider.server import serve
 
 _GRACE_S = 5.0
@@ -25,13 +26,13 @@ def main() -> None:
     # Blocked before the first other thread starts, which inherits it: they all leave these signals to `sigwait`.
     ending = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, ending)
-    server, port = serve(account.load(options.state_dir).account_id)
+    serving = serve(account.load(options.state_dir).account_id, options.state_dir / journal.FILE)
     scratch = options.port_file.with_suffix(f".{os.getpid()}")
-    scratch.write_text(f"{port}\n")
+    scratch.write_text(f"{serving.port}\n")
     scratch.replace(options.port_file)
-    logging.info("the aws provider answers on 127.0.0.1:%s", port)
+    logging.info("the aws provider answers on 127.0.0.1:%s", serving.port)
     signal.sigwait(ending)
-    server.stop(_GRACE_S).wait()
+    serving.stop(_GRACE_S)
 
 
 if __name__ == "__main__":

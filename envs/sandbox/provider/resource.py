@@ -150,10 +150,16 @@ class Resource:
         computed = {name: now.get(name, UNKNOWN) for name in self.outputs}
         return {name: value for name, value in {**computed, **known}.items() if value is not None}
 
-    def create_it(self, aws: Aws, new: Mapping[str, Any]) -> tuple[str, Args]:
-        """Makes the resource. Raises `NotReadyError` when it exists but could not be finished."""
+    def create_it(
+        self, aws: Aws, new: Mapping[str, Any], made: Callable[[str], None] = lambda _: None
+    ) -> tuple[str, Args]:
+        """Makes the resource, and tells `made` its id as soon as it exists.
+
+        Raises `NotReadyError` when it exists but could not be finished.
+        """
         args = _clean(new)
         identifier = self.create(aws, args)
+        made(identifier)
         return identifier, self._completed(aws, identifier, args, "was created but is not ready", self.finish)
 
     def update_it(self, aws: Aws, identifier: str, state: Mapping[str, Any], new: Mapping[str, Any]) -> Args:

@@ -5,6 +5,8 @@
 import logging
 from collections.abc import Callable, Mapping
 from concurrent import futures
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -19,6 +21,7 @@ from envs.sandbox.provider import configuration, invokes
 from envs.sandbox.provider.aws import Aws
 from envs.sandbox.provider.codec import conceal, decode, encode, plain
 from envs.sandbox.provider.errors import AWS_ERRORS, NotReadyError, ProviderError, explain
+from envs.sandbox.provider.journal import Journal
 from envs.sandbox.provider.registry import find_type
 from envs.sandbox.provider.resource import Resource
 
@@ -31,8 +34,9 @@ _LOG: Final = logging.getLogger(__name__)
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """The `aws` provider on the emulated account. What it has not answers UNIMPLEMENTED with its name."""
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, journal: Journal) -> None:
         self._account = account
+        self._journal = journal
         self._instances: dict[str, Aws] = {}
 
     def Handshake(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.ProviderHandshakeResponse:
@@ -45,6 +49,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def GetPluginInfo(self, request: Any, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo(version=_VERSION)
+
+    def cancel_all(self) -> None:
+        """Ends every wait."""
+        for instance in list(self._instances.values()):
+            instance.cancelled.set()
 
     def Cancel(self, request: Any, context: grpc.ServicerContext) -> Empty:
         if instance := self._instances.get(context.peer()):
@@ -102,7 +111,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             state = kind.plan(plain(new), None, set())
             return provider_pb2.CreateResponse(properties=encode(conceal(state, new)))
-        identifier, state = kind.create_it(aws, plain(new))
+        with self._journal.creating(request.urn) as made:
+            identifier, state = kind.create_it(aws, plain(new), made)
         return provider_pb2.CreateResponse(id=identifier, properties=encode(conceal(state, new)))
 
     def Read(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.ReadResponse:
@@ -174,17 +184,36 @@ class _Readable(grpc.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
 
-def serve(account: str, port: int = 0) -> tuple[grpc.Server, int]:
-    """Starts the provider on the loopback interface and returns it with its port."""
+@dataclass(frozen=True)
+class Serving:
+    """A provider that answers on a port of the loopback interface."""
+
+    port: int
+    _server: grpc.Server
+    _calls: futures.ThreadPoolExecutor
+    _provider: Provider
+
+    def stop(self, grace_s: float) -> None:
+        """Ends all waits, and returns when the last call has come to its end: nothing is made after that."""
+        self._provider.cancel_all()
+        self._server.stop(grace_s).wait()
+        # A call whose engine has died counts as over, and goes on all the same.
+        self._calls.shutdown()
+
+
+def serve(account: str, journal: Path, port: int = 0) -> Serving:
+    """Starts the provider on this port, or on a free one; what it makes is noted in the journal."""
+    calls = futures.ThreadPoolExecutor(_THREADS)
     server = grpc.server(
-        futures.ThreadPoolExecutor(_THREADS),
+        calls,
         interceptors=[_Readable()],
         options=(("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)),
     )
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(account), server)
+    provider = Provider(account, Journal(journal))
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
-    return server, bound
+    return Serving(bound, server, calls, provider)
 
 
 def _refuse(error: Exception, method: str, request: Any, context: grpc.ServicerContext) -> NoReturn:

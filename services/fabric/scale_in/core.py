@@ -109,7 +109,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Record:
-    """One step, for the log and the metrics."""
+    """One step, for the log and the metrics; of the last one of a delivery the time is the delivery's."""
 
     step: str
     outcome: Outcome
@@ -162,22 +162,23 @@ class World:
 
 def advance(world: World, action: Action) -> Outcome:
     """One delivery for a machine that leaves: everything that can be done now, and never a wait."""
+    begun = world.now()
     if reason := _stray(world, action):
-        return _note(world, action, "look", Outcome.STRAY, reason)
+        return _note(world, action, "look", Outcome.STRAY, reason, begun=begun)
     standing = pursue(world, action)
     decision, node = standing.decision, standing.node
     try:
         match decision.step:
             case Step.RELEASE:
                 world.groups.complete(action, CONTINUE)
-                return _note(world, action, "complete", Outcome.RELEASED, decision.reason, node)
+                return _note(world, action, "complete", Outcome.RELEASED, decision.reason, node, begun)
             case Step.REFUSE:
                 world.groups.complete(action, ABANDON)
-                return _note(world, action, "complete", Outcome.REFUSED, decision.reason, node)
+                return _note(world, action, "complete", Outcome.REFUSED, decision.reason, node, begun)
             case _:
-                return _come_back(world, action, standing)
+                return _come_back(world, action, standing, begun)
     except ActionOverError as error:
-        return _note(world, action, "complete", Outcome.OVER, str(error), node)
+        return _note(world, action, "complete", Outcome.OVER, str(error), node, begun)
 
 
 def pursue(world: World, action: Action) -> Standing:
@@ -234,7 +235,7 @@ def _stray(world: World, action: Action) -> str:
     return "" if action.hook == world.hook else f"hook {action.hook} is answered by others: ours is {world.hook}"
 
 
-def _come_back(world: World, action: Action, standing: Standing) -> Outcome:
+def _come_back(world: World, action: Action, standing: Standing, begun: float) -> Outcome:
     """Keeps the hook open, and sees to it that somebody looks again."""
     world.groups.heartbeat(action)
     _warn_if_late(world, action, standing.node)
@@ -245,7 +246,7 @@ def _come_back(world: World, action: Action, standing: Standing) -> Outcome:
     else:
         world.send(replace(action, attempt=action.attempt + 1), world.poll_seconds)
         world.agenda.note(action.instance, now + world.poll_seconds, now)
-    return _note(world, action, "wait", outcome, standing.decision.reason, standing.node)
+    return _note(world, action, "wait", outcome, standing.decision.reason, standing.node, begun)
 
 
 def _warn_if_late(world: World, action: Action, node: str) -> None:

@@ -10,7 +10,8 @@ What it finds, and what becomes of it:
   the machine is left to `fleetstream cluster dispose`. A machine in no group is reported and left alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from services.fabric.client import REMOVE_NODE, UP, Node
@@ -25,12 +26,32 @@ SEEDS_UP: Final = "SeedsUp"
 
 
 def sweep(world: World) -> None:
-    """One look at the whole cluster. A gateway that does not answer is left to the next sweep."""
+    """One look at the whole cluster. A gateway that does not answer is left to the next sweep.
+
+    What AWS fails for one machine is raised at the end: the others are looked at before.
+    """
+    troubles: list[Exception] = []
     members = world.groups.members(world.cluster_name)
     world.gauge(RETAINED_MACHINES, sum(member.state == RETAINED for member in members))
     for member in members:
         if member.state == WAITS[TERMINATING]:
-            advance(world, Action(member.group, world.hook, member.instance, world.now()))
+            with _apart(troubles):
+                advance(world, Action(member.group, world.hook, member.instance, world.now()))
+    _sweep_nodes(world, troubles)
+    if troubles:
+        raise ExceptionGroup("the sweep found what AWS did not let it repair", troubles)
+
+
+@contextmanager
+def _apart(troubles: list[Exception]) -> Iterator[None]:
+    """What fails inside is kept for later."""
+    try:
+        yield
+    except Exception as error:
+        troubles.append(error)
+
+
+def _sweep_nodes(world: World, troubles: list[Exception]) -> None:
     try:
         # The cluster first: what left it meanwhile then shows in the machines, which are read later.
         nodes = present(world.cluster.nodes())
@@ -42,12 +63,13 @@ def sweep(world: World) -> None:
     places = {member.instance: member for member in world.groups.members(world.cluster_name)}
     for node in nodes:
         machine = machine_of(node, instances)
-        if node.is_seed and node.zombie:
-            world.record(Record("sweep", Outcome.SEED_DOWN, f"seed is {node.status}", node.name))
-        elif machine is None:
-            _forget(world, node)
-        elif node.intent == REMOVE_NODE:
-            _settle(world, node, machine, places)
+        with _apart(troubles):
+            if node.is_seed and node.zombie:
+                world.record(Record("sweep", Outcome.SEED_DOWN, f"seed is {node.status}", node.name))
+            elif machine is None:
+                _forget(world, node)
+            elif node.intent == REMOVE_NODE:
+                _settle(world, node, machine, places)
 
 
 def machine_of(node: Node, instances: Sequence[Instance]) -> Instance | None:

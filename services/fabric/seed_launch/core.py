@@ -63,7 +63,7 @@ def look(disks: Disks, instance: Instance) -> Verdict:
     if not instance.node:
         return Verdict(State.HOPELESS, "it has no tag `node`: the launch template of a seed's group sets it")
     found = disks.of_node(instance.node)
-    usable = [disk for disk in found if disk.state != "error"]
+    usable = _current([disk for disk in found if disk.state != "error"])
     try:
         if len(usable) > 1:
             names = ", ".join(sorted(disk.id for disk in usable))
@@ -73,6 +73,11 @@ def look(disks: Disks, instance: Instance) -> Verdict:
         return _restored(disks, found, instance)
     except DiskBusyError as error:
         return Verdict(State.NOT_YET, str(error))
+
+
+def _current(usable: Sequence[Disk]) -> Sequence[Disk]:
+    """A disk is made from a snapshot only when there is no other: what stands beside it came later, and is empty."""
+    return [disk for disk in usable if disk.restored_from] or usable
 
 
 def _attached(disks: Disks, disk: Disk, instance: Instance) -> Verdict:

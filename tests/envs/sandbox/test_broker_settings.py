@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,10 @@ def test_deployed_settings_win_over_ours_and_replicas_are_one(
     ]
 
 
-@pytest.mark.parametrize("name", ["listeners", "log.dirs", "ssl.client.auth", "listener.name.client.ssl.client.auth"])
+@pytest.mark.parametrize(
+    "name",
+    ["listeners", "log.dirs", "ssl.client.auth", "listener.name.client.ssl.client.auth", "super.users"],
+)
 def test_what_msk_manages_cannot_be_set(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match=f"server property {name} is managed by MSK"):
         server_properties(tmp_path, {name: "x"}, 1, 2, 3)
@@ -50,7 +54,7 @@ def test_paths_are_written_as_java_reads_them(tmp_path: Path) -> None:
     assert "log.dirs=" + str(folder / "data").replace("ä", "\\u00e4") in server_properties(folder, {}, 1, 2, 3)
 
 
-def test_the_token_check_is_compiled_once_by_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_broker_s_part_is_compiled_once_by_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = toolchain.find()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -66,11 +70,12 @@ def test_the_token_check_is_compiled_once_by_many_at_once(tmp_path: Path, monkey
 def test_a_source_that_does_not_compile_is_shown_with_its_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = tmp_path / "IamTokenHandler.java"
-    source.write_text(broker_handler.SOURCE.read_text().replace("refuse(callback, ", "refuze(callback, "))
+    sources = shutil.copytree(broker_handler.SOURCES, tmp_path / "kafka")
+    source = sources / "IamTokenHandler.java"
+    source.write_text(source.read_text().replace("refuse(callback, ", "refuze(callback, "))
     tools = toolchain.find()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(broker_handler, "SOURCE", source)
+    monkeypatch.setattr(broker_handler, "SOURCES", sources)
     with pytest.raises(FleetstreamError, match="refuze"):
         broker_handler.class_path(tools)
     assert not list((tmp_path / "cache" / "fleetstream").iterdir())

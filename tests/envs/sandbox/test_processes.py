@@ -71,6 +71,21 @@ def test_strays_of_a_killed_process_carry_the_mark(tmp_path: Path) -> None:
     assert [process for process in processes.strays(tmp_path) if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
+def test_what_waits_for_its_parent_alone_has_ended(tmp_path: Path) -> None:
+    record = processes.spawn(tmp_path, "parent", PARENT)
+    try:
+        processes.wait_until(
+            lambda: "started" in processes.log_tail(tmp_path, "parent"), "parent", 20, tmp_path, "parent"
+        )
+        [child] = psutil.Process(record.pid).children()
+        begun = time.monotonic()
+        processes.end([child], grace=60)
+        assert child.status() == psutil.STATUS_ZOMBIE
+        assert time.monotonic() - begun < 60
+    finally:
+        processes.stop(tmp_path, "parent")
+
+
 def test_a_process_that_ends_at_once_is_reported_with_its_last_words(tmp_path: Path) -> None:
     processes.spawn(tmp_path, "short", [sys.executable, "-c", "print('cannot bind'); raise SystemExit(3)"])
     with pytest.raises(FleetstreamError, match="cannot bind"):

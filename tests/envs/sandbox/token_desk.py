@@ -1,4 +1,4 @@
-"""The emulated AWS's token route alone, for a sandbox whose other AWS services are not needed."""
+"""The emulated AWS's routes for the broker alone, for a sandbox whose other AWS services are not needed."""
 
 import contextlib
 import json
@@ -33,6 +33,10 @@ class Desk:
         expires_ms = found.expires_ms if self.holds_s is None else int((time.time() + self.holds_s) * 1000)
         return 200, {"principal": found.arn, "expires_ms": expires_ms}
 
+    def allow(self, principal: str) -> tuple[int, dict[str, object]]:
+        """The owner may do everything, and nobody else gets in."""
+        return (200, {}) if principal == OWNER_ARN else (403, {"error": f"{principal} is not the owner"})
+
     def _secret_of(self, access_key: str, _session_token: str | None) -> tuple[str, str] | None:
         return (self.account.secret_key, OWNER_ARN) if access_key == self.account.access_key else None
 
@@ -45,8 +49,14 @@ def serving(account: Account) -> Iterator[Desk]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
-            assert url.path == "/fleetstream/kafka/principal"
-            status, answer = desk.answer(parse_qs(url.query)["token"][0])
+            asked = parse_qs(url.query)
+            match url.path.removeprefix("/fleetstream/kafka/"):
+                case "principal":
+                    status, answer = desk.answer(asked["token"][0])
+                case "allowed":
+                    status, answer = desk.allow(asked["principal"][0])
+                case other:
+                    raise AssertionError(other)
             body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))

@@ -82,7 +82,7 @@ def test_which_uv_suits(version: tuple[int, ...], suits: bool) -> None:
 def test_a_uv_on_path_makes_the_environment_from_the_lock_file(machine: Machine, clone: Path) -> None:
     finish(start(machine, clone))
     finish(start(machine, clone))
-    assert machine.happened() == [f"sync --locked --python {sys.executable}"] * 2
+    assert machine.happened() == [f"sync --locked --compile-bytecode --python {sys.executable}"] * 2
     assert not list(machine.cache.glob("uv-*"))
 
 
@@ -161,7 +161,7 @@ def test_make_takes_the_first_python_that_runs(machine: Machine, clone: Path) ->
     made = subprocess.run(
         ["make", "install"], cwd=clone, env=machine.environment(), capture_output=True, text=True, check=False
     )
-    assert machine.happened()[0].startswith("sync --locked --python ")
+    assert machine.happened()[0].startswith("sync --locked --compile-bytecode --python ")
     assert ".venv/bin/python" in made.stderr, "the second half was not started"
 
 

@@ -51,8 +51,8 @@ CHANGES = ("deactivate", "activate", "stop", "remove_state", "complete")
 TERMINATING_PROCEED = "Terminating:Proceed"
 
 
-class Crash(Exception):  # noqa: N818 - not an error of the code's: the process is gone
-    """The process ends here."""
+class Crash(BaseException):
+    """The process ends here, whatever it would have caught."""
 
 
 @dataclass

@@ -214,6 +214,18 @@ class _Workers:
         self._client.set_desired_capacity(**request)
         self._stage.join_workers()
 
+    def get_paginator(self, name: str) -> Any:
+        """The group's instances, those in the states that a test put them into."""
+
+        def pages(**request: Any) -> list[dict[str, Any]]:
+            found = list(self._client.get_paginator(name).paginate(**request))
+            for page in found:
+                for each in (each for group in page["AutoScalingGroups"] for each in group["Instances"]):
+                    each["LifecycleState"] = self._stage.states.get(each["InstanceId"], each["LifecycleState"])
+            return found
+
+        return _Pages(pages)
+
 
 @dataclass
 class Stage:
@@ -230,6 +242,7 @@ class Stage:
     def __post_init__(self) -> None:
         self.machines = Machines(self)
         self.quiet = Quiet()
+        self.states: dict[str, str] = {}
         self.ids = {node: self.launch(node) for node in self.fleet.seeds}
 
     @property
@@ -312,10 +325,27 @@ class Stage:
         )["AutoScalingGroups"]
         return [each["InstanceId"] for each in group["Instances"]]
 
+    def node_of(self, instance: str) -> str:
+        """The name that a worker's instance joins under."""
+        return f"worker-{instance.removeprefix('i-')}"
+
+    def end(self, instance: str) -> None:
+        """An instance ends as a machine that breaks: nobody took its node out of the cluster before."""
+        address = self.address_of(instance)
+        self.aws.client("ec2").terminate_instances(InstanceIds=[instance])
+        self.cluster.lose(address)
+
+    def settle(self, condition: Callable[[], bool]) -> None:
+        """Waits until the cluster has come to something."""
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, "the cluster does not come to that"
+            time.sleep(0.02)
+
     def join_workers(self) -> None:
         """Lets every worker join that has not."""
         for instance in self.workers():
-            name = f"worker-{instance.removeprefix('i-')}"
+            name = self.node_of(instance)
             if self.cluster.node(name) is not None:
                 continue
             found = self.describe(instance)

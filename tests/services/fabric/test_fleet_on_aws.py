@@ -1,12 +1,15 @@
 """The functions' boto3 sides against an emulated account: hooks, machines, disks, interfaces, and the queue."""
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from envs.sandbox import account
 from services.fabric.account import AutoScaling, Ec2, InstanceRefusedError
 from services.fabric.launch import Launches, Outcome, serve
 from services.fabric.lifecycle import (
@@ -33,9 +36,17 @@ from tests.envs.sandbox.aws.emulated import Aws, running
 from tests.envs.sandbox.aws.fleet_stage import ZONE, FleetStage, eventually, made_groups, open_fleet
 from tests.envs.sandbox.fabric.clusters import VERSION
 from tests.services.fabric.fleet import CLUSTER, Fleet
+from tests.services.fabric.samples import batch, event
 
 pytestmark = pytest.mark.xdist_group("fleet-on-aws")  # one AWS process for all of them
 
+CONTEXT = SimpleNamespace(
+    function_name="f",
+    memory_limit_in_mb=256,
+    invoked_function_arn="arn",
+    aws_request_id="request",
+    get_remaining_time_in_millis=lambda: 60_000,
+)
 SEED_TAGS = {"cluster": CLUSTER, "role": "seed", "node": "seed-0"}
 DISK_TAGS = {**SEED_TAGS, "role": "seed-data"}
 
@@ -200,7 +211,7 @@ def key(aws: Aws) -> str:
 
 def serve_seed(stage: FleetStage, groups: AutoScaling, machines: Ec2, action: Action, key: str) -> Outcome:
     disks = EbsDisks(stage.ec2, CLUSTER, key)
-    launches = Launches(CLUSTER, groups, machines, record=lambda *_: None)
+    launches = Launches(CLUSTER, groups, machines, record=lambda *_: None, sleep=lambda _: time.sleep(0.1))
     return serve(launches, action, lambda instance: seed_launch.look(disks, instance))
 
 
@@ -254,7 +265,7 @@ def test_a_described_interface_becomes_the_second_one(
         stage.ec2.create_network_interface(SubnetId=stage.network.subnets[0], Description=description)
     action = launching(stage, make, Eth1="broker * front")
     interfaces = Ec2Interfaces(stage.ec2)
-    launches = Launches(CLUSTER, groups, machines, record=lambda *_: None)
+    launches = Launches(CLUSTER, groups, machines, record=lambda *_: None, sleep=lambda _: time.sleep(0.1))
     outcome = serve(launches, action, lambda instance: second_address.look(interfaces, instance))
     assert outcome == Outcome.CONTINUED
     attached = stage.machine(action.instance)["NetworkInterfaces"]
@@ -264,3 +275,72 @@ def test_a_described_interface_becomes_the_second_one(
     again = launching(stage, make, Eth1="broker * front")
     outcome = serve(launches, again, lambda instance: second_address.look(interfaces, instance))
     assert outcome == Outcome.ABANDONED
+
+
+class TestHandlers:
+    """The functions as Lambda calls them, with their environment."""
+
+    @pytest.fixture(autouse=True)
+    def environment(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+        variables = {
+            **account.environment(aws.state_dir),
+            "FLEETSTREAM_CLUSTER": CLUSTER,
+            "FLEETSTREAM_KEY_ARN": "arn:aws:kms:us-east-1:123456789012:key/none",
+            "FLEETSTREAM_GATEWAY": "https://127.0.0.1:1",
+            "FLEETSTREAM_POLL_SECONDS": "1",
+        }
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    def test_a_launch_without_need_goes_on_and_its_double_is_stray(self, stage: FleetStage, make: Any) -> None:
+        from services.fabric.second_address.handler import handle
+
+        action = launching(stage, make)
+        sent = event(
+            "autoscaling_launch",
+            AutoScalingGroupName=action.group,
+            LifecycleHookName=action.hook,
+            EC2InstanceId=action.instance,
+        )
+        assert handle(sent, CONTEXT) == {"outcome": "continued"}
+        stage.reach(action.group, "InService")
+        assert handle(sent, CONTEXT) == {"outcome": "stray"}
+
+    def test_a_seed_without_disk_and_snapshot_ends(self, stage: FleetStage, make: Any) -> None:
+        from services.fabric.seed_launch.handler import handle
+
+        action = launching(stage, make, role="seed", node="seed-9")
+        sent = event(
+            "autoscaling_launch",
+            AutoScalingGroupName=action.group,
+            LifecycleHookName=action.hook,
+            EC2InstanceId=action.instance,
+        )
+        assert handle(sent, CONTEXT) == {"outcome": "abandoned"}
+
+    def test_an_event_that_no_launch_function_should_get_is_dropped(self, caplog: pytest.LogCaptureFixture) -> None:
+        from services.fabric.seed_launch.handler import handle
+
+        assert handle(event("autoscaling_terminate"), CONTEXT) == {"outcome": "malformed"}
+        assert "EC2 Instance-terminate" in caplog.records[0].__dict__["reason"]
+
+    def test_a_removal_before_there_is_a_certificate_waits(
+        self, stage: FleetStage, make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from services.fabric.scale_in import handler
+
+        sqs = stage.aws.client("sqs")
+        url = sqs.create_queue(QueueName="scale-in-handler")["QueueUrl"]
+        secret = stage.aws.client("secretsmanager").create_secret(Name="client")["ARN"]
+        monkeypatch.setenv("FLEETSTREAM_QUEUE_URL", url)
+        monkeypatch.setenv("FLEETSTREAM_CLIENT_SECRET", secret)
+        handler.connected.cache_clear()
+        action = leaving(stage, make, node="worker-5")
+        sent = event("autoscaling_terminate", AutoScalingGroupName=action.group, EC2InstanceId=action.instance)
+        assert handler.handle(batch(json.dumps(sent)), CONTEXT) == {"batchItemFailures": []}
+        assert "no client certificate yet" in caplog.records[0].__dict__["reason"]
+        found = eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
+        left = read(found[0]["Body"])
+        assert isinstance(left, Action)
+        assert (left.instance, left.attempt) == (action.instance, 1)
+        handler.connected.cache_clear()

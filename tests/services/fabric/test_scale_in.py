@@ -411,6 +411,31 @@ class TestSweep:
         assert fleet.changes == []
         assert "in no group" in fleet.records[-1].reason
 
+    def test_what_aws_fails_for_one_machine_does_not_hold_up_the_others(self, fleet: Fleet) -> None:
+        fleet.drop(WORKER)
+        fleet.terminate("i-worker-1")
+        fleet.terminate("i-worker-2")
+        fleet.passes(30)
+        machines = fleet.world.machines
+
+        class Denied:
+            """Lets nobody look at one of the machines."""
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(machines, name)
+
+            def instance(self, instance_id: str) -> Instance | None:
+                if instance_id == "i-worker-1":
+                    raise RuntimeError("UnauthorizedOperation")
+                return machines.instance(instance_id)
+
+        fleet.process(machines=Denied())
+        with pytest.raises(ExceptionGroup) as raised:
+            fleet.deliver(self.SWEEP)
+        assert [str(error) for error in raised.value.exceptions] == ["UnauthorizedOperation"]
+        assert fleet.changes == ["deactivate", "remove_state"]
+        assert fleet.node("worker-0") is None
+
     def test_what_the_alarms_are_on_is_counted(self, fleet: Fleet) -> None:
         fleet.drop("i-seed-0")
         fleet.stays[WORKER].state = RETAINED

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.fabric.lifecycle import LAUNCHING, TERMINATING, Action, MalformedEventError, parse
@@ -78,10 +78,11 @@ def test_what_nobody_should_have_sent_is_refused_with_the_reason(body: str, reas
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.dictionaries(st.text(), inner), max_leaves=8
+    st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.dictionaries(st.text(), inner), max_leaves=3
 )
 
 
+@settings(max_examples=50)
 @given(
     base=st.sampled_from(
         [CONTINUATION, event("autoscaling_terminate"), event("autoscaling_launch"), event("scheduled")]

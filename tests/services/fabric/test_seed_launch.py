@@ -67,6 +67,13 @@ def test_a_disk_that_is_gone_is_made_from_the_newest_snapshot() -> None:
     assert "restored from snap-3" in account.outcomes[-1][1]
 
 
+def test_an_empty_disk_that_came_later_does_not_take_the_place_of_a_restored_one() -> None:
+    account = launching(DISK, Disk("vol-2", "available", ZONE, restored_from="snap-1"))
+    assert serve(account) == Outcome.CONTINUED
+    ready(account, "vol-2")
+    assert account.disks["vol-1"] == DISK
+
+
 def test_a_disk_in_error_counts_as_gone() -> None:
     account = launching(Disk("vol-1", "error", ZONE), snapshots=("snap-1",))
     assert serve(account) == Outcome.CONTINUED

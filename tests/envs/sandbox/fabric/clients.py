@@ -97,23 +97,20 @@ class Clients:
 
 
 @contextlib.contextmanager
-def connected(
-    home: Path, endpoint: str, *, certificate: Path | None = None, authority: Path | None = None
-) -> Iterator[Clients]:
-    """Clients of one gateway; `home` takes what sfctl remembers."""
+def connected(home: Path, endpoint: str, authority: Path | None = None) -> Iterator[Clients]:
+    """Clients of one gateway; `home` takes what sfctl remembers.
+
+    The authority is given by a variable: sfctl's own options --ca and --no-verify change nothing, because msrest asks
+    for verification with each request, and requests takes that before what the session says.
+    """
     python = environment() / "bin" / "python"
     with subprocess.Popen(
         [python, "-I", _HERE / "driver.py"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={"HOME": str(home), "PATH": os.environ["PATH"]},
+        env={"HOME": str(home), "PATH": os.environ["PATH"], "REQUESTS_CA_BUNDLE": str(authority or "")},
     ) as process:
         assert process.stdin is not None
-        settings = {
-            "endpoint": endpoint,
-            "certificate": str(certificate) if certificate else None,
-            "authority": str(authority) if authority else None,
-        }
-        print(json.dumps(settings), file=process.stdin, flush=True)
+        print(endpoint, file=process.stdin, flush=True)
         yield Clients(process)

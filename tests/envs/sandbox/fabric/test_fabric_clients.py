@@ -7,10 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from envs.sandbox.fabric.gateway import Gateway
+from envs.sandbox.fabric.gateway import Gateway, TlsFiles
 from envs.sandbox.fabric.model import Cluster
+from tests.envs.sandbox.fabric.certificates import authority
 from tests.envs.sandbox.fabric.clients import Clients, connected, environment
-from tests.envs.sandbox.fabric.clusters import PACE, VERSION, Clock, address, formed, join, next_configuration
+from tests.envs.sandbox.fabric.clusters import (
+    PACE,
+    VERSION,
+    Clock,
+    address,
+    certificates,
+    formed,
+    join,
+    next_configuration,
+)
 from tests.envs.sandbox.fabric.package import guest
 
 
@@ -160,3 +170,22 @@ def test_the_library_changes_the_configuration(clients: Clients, cluster: Cluste
     clock.passes(5 * PACE.upgrade_domain)
     told = clients.call("get_cluster_configuration_upgrade_status")
     assert (told["upgrade_state"], told["config_version"]) == ("RollingForwardCompleted", "1.0.1")
+
+
+def test_sfctl_shows_a_certificate(clock: Clock, tmp_path: Path) -> None:
+    ours = authority(tmp_path / "tls")
+    # sfctl compares the gateway's address with the names in its certificate.
+    shown = ours.issue("drill-node", "127.0.0.1")
+    secured = Gateway(formed(clock, security=certificates()), tls=TlsFiles(shown, shown, ours.path))
+    secured.start()
+    try:
+        with connected(tmp_path, secured.url, ours.path) as clients:
+            select = ("cluster", "select", "--endpoint", secured.url, "--pem")
+            clients.sfctl(*select, str(ours.issue("drill-client")))
+            clients.sfctl("node", "disable", "--node-name", "seed-0", "--deactivation-intent", "Pause")
+            clients.sfctl(*select, str(ours.issue("drill-reader")))
+            assert clients.sfctl("node", "info", "--node-name", "seed-0")["nodeStatus"] == "Disabled"
+            assert "E_ACCESSDENIED" in clients.sfctl_fails("node", "enable", "--node-name", "seed-0")
+            assert "403" in clients.sfctl_fails(*select, str(ours.issue("somebody")))
+    finally:
+        secured.stop()

@@ -1,5 +1,7 @@
 """The cluster's rules: joining, leaving, seed nodes, and what is refused."""
 
+import pickle
+
 import pytest
 
 from envs.sandbox.fabric.errors import FabricError
@@ -220,3 +222,17 @@ def test_a_node_whose_machine_ends_before_it_is_up_never_joins(clock: Clock) -> 
     cluster.lose(place["iPAddress"])
     clock.passes(100)
     assert status(cluster, "worker-0") is None
+
+
+def test_a_cluster_that_was_put_away_goes_on_where_it_was(clock: Clock) -> None:
+    cluster = formed(clock)
+    join(cluster, clock, 0)
+    cluster.deactivate("worker-0", "RemoveNode")
+    found: Cluster = pickle.loads(pickle.dumps(cluster))  # noqa: S301 (made here)
+    # Its clock was put away with it.
+    kept = found._clock
+    assert isinstance(kept, Clock)
+    kept.passes(PACE.safety_check + PACE.deactivate)
+    with found.lock:
+        assert status(found, "worker-0") is Status.DISABLED
+    assert status(cluster, "worker-0") is Status.DISABLING

@@ -14,14 +14,14 @@ from envs.sandbox.provider.server import serve
 
 
 @pytest.fixture(scope="module")
-def connect() -> Iterator[Connect]:
+def connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connect]:
     """Opens connections to a provider in this process; each is a provider instance, configured with the settings."""
-    server, port = serve(account.ACCOUNT_ID)
+    serving = serve(account.ACCOUNT_ID, tmp_path_factory.mktemp("provider") / "journal")
     channels: list[grpc.Channel] = []
 
     def open_one(settings: dict[str, Any] | None) -> provider_pb2_grpc.ResourceProviderStub:
         # Channels to one address share a connection unless told otherwise, and the engine's providers do not.
-        channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
+        channel = grpc.insecure_channel(f"127.0.0.1:{serving.port}", options=[("grpc.use_local_subchannel_pool", 1)])
         channels.append(channel)
         stub = provider_pb2_grpc.ResourceProviderStub(channel)
         if settings is not None:
@@ -31,7 +31,7 @@ def connect() -> Iterator[Connect]:
     yield open_one
     for channel in channels:
         channel.close()
-    server.stop(grace=1).wait()
+    serving.stop(grace_s=1)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
 # pyright: reportMissingImports=false
-"""Runs in the environment of Microsoft's clients: a line of JSON in, a line of JSON out.
+"""Runs in the environment of Microsoft's clients: the gateway's address, then a line of JSON in, a line of JSON out.
 
-{"sfctl": [arguments]} is one command; {"call": name, "arguments": {...}} is a call of `ServiceFabricClientAPIs` with
-the endpoint and the certificates of the first line.
+{"sfctl": [arguments]} is one command; {"call": name, "arguments": {...}} is a call of `ServiceFabricClientAPIs`.
 """
 
 import contextlib
@@ -47,9 +46,7 @@ def main():
     from azure.servicefabric import ServiceFabricClientAPIs
     from sfctl.auth import ClientCertAuthentication
 
-    settings = json.loads(sys.stdin.readline())
-    credentials = ClientCertAuthentication(settings["certificate"], settings["authority"], False)
-    client = ServiceFabricClientAPIs(credentials, base_url=settings["endpoint"])
+    client = ServiceFabricClientAPIs(ClientCertAuthentication(), base_url=sys.stdin.readline().strip())
     client.config.retry_policy.policy.total = 0
     for line in sys.stdin:
         asked = json.loads(line)
