@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 import os
 import subprocess
 import sys
