@@ -293,6 +293,11 @@ def fleet(seeds: int = 3, data_gb: int = 20, owner: str = "one") -> None:
     }
     endpoints = aws.ec2.SecurityGroup("endpoints", vpc_id=vpc.id, opts=by)
     s3 = aws.ec2.VpcEndpoint("s3", vpc_id=vpc.id, service_name=f"com.amazonaws.{REGION}.s3", opts=by)
+    key = aws.kms.Key("fleet", enable_key_rotation=True, deletion_window_in_days=7, opts=by)
+
+    def secret(name: str) -> str:
+        return f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}"
+
     Fleet(
         "fleet",
         FleetArgs(
@@ -305,8 +310,10 @@ def fleet(seeds: int = 3, data_gb: int = 20, owner: str = "one") -> None:
             subnet_ids=subnets,
             endpoint_group_id=endpoints.id,
             s3_prefix_list_id=s3.prefix_list_id,
-            key_alias="trial-fleet",
-            key_deletion_days=7,
+            worker_group="trial-workers",
+            key_arn=key.arn,
+            administrator_arn=secret("administrator"),
+            certificate_arn=secret("certificate"),
             disposable=True,
             protect=False,
         ),
