@@ -20,7 +20,7 @@ def machines(fleet: FleetStage) -> Iterator[list[str]]:
     fleet.ec2.terminate_instances(InstanceIds=made)
 
 
-def refused(call: Callable[..., Any], code: str, words: str = "", **request: Any) -> None:
+def refused(call: Callable[..., Any], code: str, words: str | None = None, **request: Any) -> None:
     with pytest.raises(ClientError, match=words) as error:
         call(**request)
     assert error.value.response["Error"]["Code"] == code
