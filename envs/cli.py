@@ -172,7 +172,6 @@ def flows(
     """Who can reach whom: proves every declared flow through groups, routes, endpoints and load balancers."""
     from envs import flows as declared
     from envs import lifecycle
-    from envs.progress import console
 
     verdicts = declared.judge(*declared.read(_select(env, emulated, name)))
     console.print(declared.rendered(verdicts))

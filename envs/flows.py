@@ -1,12 +1,12 @@
 """Proves the flows that a deployed program declares: what must be possible, and what must not."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from envs import reachability
+from envs import facts
 from envs.environment import Environment
 from envs.errors import FleetstreamError
 from envs.reachability import Account, Addresses, Api, Balancer, Flow, Group, NoWayError, World
@@ -68,7 +68,7 @@ def read(environment: Environment) -> tuple[Account, dict[str, list[dict[str, An
     if "flows" not in outputs:
         raise FleetstreamError(f"{environment.name} is not up: `fleetstream up` it first")
     place = (outputs["region"], outputs["vpc_id"], outputs["kafka_cluster_arn"])
-    return reachability.read(environment.session(), *place), outputs["flows"]
+    return Account(*facts.read(environment.session(), *place)), outputs["flows"]
 
 
 def rendered(verdicts: list[Verdict]) -> Table:
@@ -87,4 +87,4 @@ def rendered(verdicts: list[Verdict]) -> Table:
 
 def as_json(verdicts: list[Verdict]) -> dict[str, Any]:
     """The same for machines."""
-    return {"flows": [vars(one) for one in verdicts], "right": all(one.right for one in verdicts)}
+    return {"flows": [asdict(one) for one in verdicts], "right": all(one.right for one in verdicts)}

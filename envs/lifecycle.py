@@ -198,6 +198,7 @@ def print_status(report: dict[str, Any]) -> None:
         state = "runs" if process["alive"] else "[red]ended[/red]"
         table.add_row(f"process {role}", f"{state}, pid {process['pid']}, {process['log']}")
     for name, value in report.get("outputs", {}).items():
+        # Dozens of them, which `fleetstream flows` shows with their verdicts.
         if name != "flows":
             table.add_row(name, value if isinstance(value, str) else json.dumps(value))
     console.print(table)

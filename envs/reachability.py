@@ -1,113 +1,34 @@
 """Who can reach whom in an account, proven from what is deployed: groups, routes, endpoints and load balancers.
 
-An account is a set of facts, each of them one thing that AWS was asked for. A flow's way is the facts that it needs;
-each of them is needed, so that an account without it must show no way (the test's mutants). Pure but for `read`.
+An account is a set of facts (`envs.facts`). A flow's way is the facts that it needs; each of them is needed, so that
+an account without it, and without what could stand in for it, must show no way (the test's mutants). Pure.
 
 Not looked at: network ACLs (the program leaves the default, which lets everything pass) and DNS.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Any, Final, NamedTuple
-
-import boto3
+from typing import Any, Final
 
 from envs.errors import FleetstreamError
+from envs.facts import (
+    Association,
+    Endpoint,
+    Entry,
+    Fact,
+    Listener,
+    Member,
+    Nat,
+    Place,
+    Registration,
+    Route,
+    Rule,
+    Subnet,
+)
 
 ANYWHERE: Final = "0.0.0.0/0"
 _ALL: Final = "-1"
-
-
-class Rule(NamedTuple):
-    """A rule of a security group. `peer` is an address range, another group, or a prefix list."""
-
-    id: str
-    group: str
-    egress: bool
-    protocol: str
-    first: int
-    last: int
-    peer: str
-
-
-class Entry(NamedTuple):
-    """An address range of a prefix list."""
-
-    prefix_list: str
-    cidr: str
-
-
-class Member(NamedTuple):
-    """Something that has a security group: an instance, a launch template, a cluster, a balancer, an endpoint."""
-
-    group: str
-    what: str
-
-
-class Subnet(NamedTuple):
-    """A subnet, and whether the program calls it private."""
-
-    id: str
-    cidr: str
-    private: bool
-
-
-class Association(NamedTuple):
-    """The route table of a subnet."""
-
-    subnet: str
-    table: str
-
-
-class Route(NamedTuple):
-    """A way out of a route table: to a gateway (``igw-``), NAT (``nat-``) or a gateway endpoint (``vpce-``)."""
-
-    table: str
-    destination: str
-    via: str
-
-
-class Nat(NamedTuple):
-    """A NAT gateway that works, and the subnet it stands in."""
-
-    id: str
-    subnet: str
-
-
-class Endpoint(NamedTuple):
-    """An interface endpoint's place in one subnet, under the service's own name."""
-
-    service: str
-    subnet: str
-    group: str
-
-
-class Place(NamedTuple):
-    """A load balancer's place in one subnet."""
-
-    balancer: str
-    subnet: str
-    public: bool
-
-
-class Listener(NamedTuple):
-    """A port of a load balancer, and the group of targets behind it."""
-
-    balancer: str
-    port: int
-    targets: str
-    target_port: int
-
-
-class Registration(NamedTuple):
-    """An Auto Scaling group whose instances become targets."""
-
-    targets: str
-    scaling_group: str
-
-
-Fact = Rule | Entry | Member | Subnet | Association | Route | Nat | Endpoint | Place | Listener | Registration
 
 
 @dataclass(frozen=True)
@@ -179,7 +100,7 @@ class Account:
     """What is deployed in one VPC."""
 
     def __init__(self, facts: Iterable[Fact], names: dict[str, str]) -> None:
-        """`names` leads from a security group's or balancer's Name tag to its id or ARN."""
+        """What `envs.facts.read` found."""
         self.facts = frozenset(facts)
         self.names = names
 
@@ -254,10 +175,9 @@ class Account:
         # A gateway endpoint is a route to the service's prefix list, in the table of every subnet.
         for subnet in self._private():
             table = self._table(subnet)
-            via = [r for r in self._all(Route, table=table.table) if r.via.startswith("vpce-")]
-            route = next((r for r in via if self.names.get(f"prefix list of {service}") == r.destination), None)
-            if route is None:
-                raise NoWayError(f"no endpoint of {service} for {subnet.id}")
+            missing = f"no endpoint of {service} for {subnet.id}"
+            addresses = self.names.get(f"prefix list {service}", "")
+            route = self._one(missing, Route, table=table.table, destination=addresses)
             way += [table, route]
             way += self._rule(source, port, egress=True, peers=[route.destination], about=f"to {service}")
         return way
@@ -331,104 +251,3 @@ def _spanned(ranges: list[str]) -> str:
     while not all(each.subnet_of(whole) for each in networks):  # type: ignore[arg-type]
         whole = whole.supernet()
     return str(whole)
-
-
-def read(session: boto3.Session, region: str, vpc_id: str, cluster_arn: str) -> Account:
-    """Asks AWS what stands in a VPC, and which security groups its Kafka cluster has."""
-    ec2 = session.client("ec2", region)
-    within = [{"Name": "vpc-id", "Values": [vpc_id]}]
-    names: dict[str, str] = {}
-    facts: set[Fact] = set()
-
-    groups = list(_pages(ec2, "describe_security_groups", "SecurityGroups", Filters=within))
-    for group in groups:
-        names[_name(group) or group["GroupName"]] = group["GroupId"]
-    mine = [{"Name": "group-id", "Values": [group["GroupId"] for group in groups]}]
-    for rule in _pages(ec2, "describe_security_group_rules", "SecurityGroupRules", Filters=mine):
-        peer = rule.get("CidrIpv4") or rule.get("PrefixListId") or rule.get("ReferencedGroupInfo", {}).get("GroupId")
-        facts.add(
-            Rule(
-                *(rule["SecurityGroupRuleId"], rule["GroupId"], rule["IsEgress"], rule["IpProtocol"]),
-                *(rule.get("FromPort", -1), rule.get("ToPort", -1), peer or ""),
-            )
-        )
-    for one in _pages(ec2, "describe_managed_prefix_lists", "PrefixLists"):
-        names[f"prefix list of {one['PrefixListName'].rpartition('.')[2]}"] = one["PrefixListId"]
-        entries = _pages(ec2, "get_managed_prefix_list_entries", "Entries", PrefixListId=one["PrefixListId"])
-        facts |= {Entry(one["PrefixListId"], entry["Cidr"]) for entry in entries}
-    for one in _pages(ec2, "describe_subnets", "Subnets", Filters=within):
-        facts.add(Subnet(one["SubnetId"], one["CidrBlock"], _tags(one).get("tier") == "private"))
-    for table in _pages(ec2, "describe_route_tables", "RouteTables", Filters=within):
-        facts |= {
-            Association(each["SubnetId"], table["RouteTableId"])
-            for each in table["Associations"]
-            if each.get("SubnetId")
-        }
-        for route in table["Routes"]:
-            destination = route.get("DestinationCidrBlock") or route.get("DestinationPrefixListId") or ""
-            via = route.get("NatGatewayId") or route.get("GatewayId") or ""
-            facts.add(Route(table["RouteTableId"], destination, via))
-    for one in _pages(ec2, "describe_nat_gateways", "NatGateways", Filters=within):
-        if one["State"] == "available":
-            facts.add(Nat(one["NatGatewayId"], one["SubnetId"]))
-    for one in _pages(ec2, "describe_vpc_endpoints", "VpcEndpoints", Filters=within):
-        service = one["ServiceName"].rpartition(".")[2]
-        for group in one.get("Groups", []):
-            facts.add(Member(group["GroupId"], one["VpcEndpointId"]))
-            facts |= {Endpoint(service, subnet, group["GroupId"]) for subnet in one["SubnetIds"]}
-    for one in _pages(ec2, "describe_instances", "Reservations", Filters=within):
-        for instance in one["Instances"]:
-            facts |= {Member(group["GroupId"], instance["InstanceId"]) for group in instance["SecurityGroups"]}
-    for one in _pages(ec2, "describe_launch_templates", "LaunchTemplates"):
-        template = one["LaunchTemplateId"]
-        for version in _pages(
-            *(ec2, "describe_launch_template_versions", "LaunchTemplateVersions"),
-            LaunchTemplateId=template,
-            Versions=["$Latest"],
-        ):
-            facts |= {Member(group, template) for group in version["LaunchTemplateData"].get("SecurityGroupIds", [])}
-    cluster = session.client("kafka", region).describe_cluster_v2(ClusterArn=cluster_arn)["ClusterInfo"][
-        "Provisioned"
-    ]
-    facts |= {Member(group, cluster_arn) for group in cluster["BrokerNodeGroupInfo"]["SecurityGroups"]}
-    efs = session.client("efs", region)
-    for files in _pages(efs, "describe_file_systems", "FileSystems"):
-        for target in _pages(efs, "describe_mount_targets", "MountTargets", FileSystemId=files["FileSystemId"]):
-            identity = target["MountTargetId"]
-            answer = efs.describe_mount_target_security_groups(MountTargetId=identity)
-            facts |= {Member(group, identity) for group in answer["SecurityGroups"]}
-    facts |= _balancers(session.client("elbv2", region), vpc_id, names)
-    for one in _pages(session.client("autoscaling", region), "describe_auto_scaling_groups", "AutoScalingGroups"):
-        facts |= {Registration(target, one["AutoScalingGroupName"]) for target in one["TargetGroupARNs"]}
-    return Account(facts, names)
-
-
-def _pages(client: Any, operation: str, key: str, **asked: Any) -> Iterator[dict[str, Any]]:
-    for page in client.get_paginator(operation).paginate(**asked):
-        yield from page[key]
-
-
-def _balancers(elb: Any, vpc_id: str, names: dict[str, str]) -> set[Fact]:
-    facts: set[Fact] = set()
-    targets = {one["TargetGroupArn"]: one["Port"] for one in _pages(elb, "describe_target_groups", "TargetGroups")}
-    for one in _pages(elb, "describe_load_balancers", "LoadBalancers"):
-        if one["VpcId"] != vpc_id:
-            continue
-        arn = one["LoadBalancerArn"]
-        tags = elb.describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"]
-        names[f"load balancer {_name({'Tags': tags})}"] = arn
-        public = one["Scheme"] == "internet-facing"
-        facts |= {Place(arn, zone["SubnetId"], public) for zone in one["AvailabilityZones"]}
-        facts |= {Member(group, arn) for group in one.get("SecurityGroups", [])}
-        for listener in _pages(elb, "describe_listeners", "Listeners", LoadBalancerArn=arn):
-            target = listener["DefaultActions"][0]["TargetGroupArn"]
-            facts.add(Listener(arn, listener["Port"], target, targets[target]))
-    return facts
-
-
-def _tags(item: dict[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])}
-
-
-def _name(item: dict[str, Any]) -> str:
-    return _tags(item).get("Name", "")

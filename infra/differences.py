@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pydantic import BaseModel
 
 from infra import settings
 from infra.settings import Settings
@@ -37,11 +36,15 @@ def page() -> str:
     return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+def stack_config(name: str) -> dict[str, str]:
+    """A tracked stack file as Pulumi hands it to a program."""
+    found = yaml.safe_load((_STACK_FILES / f"Pulumi.{name}.yaml").read_text())["config"]
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
+
+
 def load(name: str) -> Settings:
     """The settings of a tracked environment."""
-    config = yaml.safe_load((_STACK_FILES / f"Pulumi.{name}.yaml").read_text())["config"]
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
-    chosen, _ = settings.load(values)
+    chosen, _ = settings.load(stack_config(name))
     return chosen
 
 
@@ -63,14 +66,10 @@ def _shown(value: Any) -> str:
 
 def _meaning(path: str) -> str:
     """A setting's description, from the models."""
-    model: type[BaseModel] = Settings
     *parents, last = path.split(".")
-    for name in parents:
-        inner = model.model_fields[name].annotation
-        if not isinstance(inner, type) or not issubclass(inner, BaseModel):
-            return ""
-        model = inner
-    return (model.model_fields[last].description or "").replace("|", "\\|")
+    section = settings.section_at(parents)
+    description = section.model_fields[last].description if section is not None else None
+    return (description or "").replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def load(config: Mapping[str, str]) -> tuple[Settings, str]:
 def _explain(detail: ErrorDetails) -> str:
     *parents, last = detail["loc"] or ("",)
     path = ".".join([KEY, *(str(part) for part in detail["loc"])])
-    section = _section(parents)
+    section = section_at(parents)
     field = section.model_fields.get(str(last)) if section else None
     # The description of the innermost named field also serves for items of its lists.
     meaning = f" ({field.description})" if field and field.description else ""
@@ -110,7 +110,7 @@ def _explain(detail: ErrorDetails) -> str:
             return f"{path}: {detail['msg'][0].lower()}{detail['msg'][1:]}{found}: correct it{meaning}"
 
 
-def _section(path: Sequence[int | str]) -> type[BaseModel] | None:
+def section_at(path: Sequence[int | str]) -> type[BaseModel] | None:
     """The model at a path; None where the path leads into a list."""
     model: type[BaseModel] = Settings
     for part in path:

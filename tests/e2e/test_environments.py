@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from envs import flows, reachability
+from envs import flows
 from envs.environment import select
-from envs.reachability import Account, Fact, Flow, Group, NoWayError, Rule
+from envs.facts import Fact, Rule
+from envs.reachability import ANYWHERE, Account, Flow, Group, NoWayError
 from tests.e2e.conftest import ROOT, assert_nothing_left, fleetstream
 
 pytestmark = pytest.mark.e2e
@@ -41,6 +42,8 @@ def test_an_environment_comes_up_stays_as_it_is_follows_its_settings_and_goes(
         same = fleetstream(verb, *where, "--expect-no-changes")
         assert same.returncode == 0, same.stdout + same.stderr
 
+    shown = fleetstream("flows", *where)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
     assert_flows(own, name)
 
     settings = path.read_text().replace("protect_data: true", "protect_data: false")
@@ -91,4 +94,4 @@ def assert_needed(account: Account, flow: Flow, kind: type[Fact]) -> None:
 
 def too_wide(group: str, egress: bool) -> Rule:
     """A rule that lets everybody in, or out to everywhere."""
-    return Rule(f"sgr-{group}-{egress}", group, egress, "-1", -1, -1, reachability.ANYWHERE)
+    return Rule(f"sgr-{group}-{egress}", group, egress, "-1", -1, -1, ANYWHERE)

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import json
 import os
 import subprocess
 import sys
@@ -12,21 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
 from pulumi.runtime.stack import run_pulumi_func
 
 from envs import toolchain
 from infra import __main__ as program
 from infra import environment, settings
+from infra.differences import stack_config
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "123456789012"
-
-
-def stack_config(name: str) -> dict[str, str]:
-    """A tracked stack file as Pulumi hands it to a program."""
-    config = yaml.safe_load((ROOT / "envs" / f"Pulumi.{name}.yaml").read_text())["config"]
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
 
 
 @dataclass

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from envs.sandbox import account
 from tests.envs.sandbox.aws.broker_stage import Stage, open_stage
 from tests.envs.sandbox.aws.emulated import Aws, running
 from tests.envs.sandbox.aws.fleet_stage import FleetStage, made_groups, open_fleet
@@ -13,6 +14,13 @@ from tests.envs.sandbox.aws.fleet_stage import FleetStage, made_groups, open_fle
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     with running(tmp_path_factory.mktemp("aws")) as found:
         yield found
+
+
+@pytest.fixture
+def inside(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process as one of the sandbox's."""
+    for name, value in account.environment(aws.state_dir).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")
