@@ -30,7 +30,7 @@ def of_handler(handler: str, root: Path) -> list[Path]:
 
 
 def of_module(module: str, root: Path) -> list[Path]:
-    """The files that a module of `SOURCES` needs, relative to the root. Raises `PackagingError` for no such module."""
+    """The files that a module of `SOURCES` needs, relative to the root. Raises `PackagingError`."""
     found: dict[str, Path] = {}
     pending = [module]
     while pending:
