@@ -153,6 +153,37 @@ def configuration_upgrade(cluster: Cluster) -> dict[str, Any]:
     }
 
 
+def application_upgrade(cluster: Cluster, found: Application) -> dict[str, Any]:
+    """ApplicationUpgradeProgressInfo; of an application that never was upgraded, what it is now."""
+    upgrade = found.upgrade
+    shown = {
+        "Name": found.name,
+        "TypeName": found.type.name,
+        "TargetApplicationTypeVersion": found.type.version,
+        "UpgradeDomains": [],
+        "UpgradeState": UpgradeState.DONE,
+        "NextUpgradeDomain": "",
+        "RollingUpgradeMode": "UnmonitoredAuto",
+        "UpgradeDurationInMilliseconds": "0",
+        "StartTimestampUtc": _NEVER,
+        "FailureReason": "None",
+        "IsNodeByNode": False,
+    }
+    if upgrade is None:
+        return shown
+    domains = [{"Name": name, "State": upgrade.domain_state(index)} for index, name in enumerate(upgrade.domains)]
+    end = cluster.now if upgrade.ended is None else upgrade.ended
+    return shown | {
+        "TargetApplicationTypeVersion": upgrade.target.version,
+        "UpgradeDomains": domains,
+        "UpgradeState": upgrade.state,
+        "NextUpgradeDomain": next((item["Name"] for item in domains if item["State"] == "Pending"), ""),
+        "RollingUpgradeMode": upgrade.mode,
+        "UpgradeDurationInMilliseconds": str(int((end - upgrade.started) * 1000)),
+        "StartTimestampUtc": _time(upgrade.started),
+    }
+
+
 def application_type(found: ApplicationType) -> dict[str, Any]:
     """ApplicationTypeInfo."""
     return {
@@ -188,7 +219,7 @@ def application(cluster: Cluster, found: Application) -> dict[str, Any]:
         "Name": found.name,
         "TypeName": found.type.name,
         "TypeVersion": found.type.version,
-        "Status": "Ready",
+        "Status": "Upgrading" if found.upgrade is not None and found.upgrade.running else "Ready",
         "Parameters": _parameters(found.parameters.items()),
         "HealthState": application_state(cluster, found),
         "ApplicationDefinitionKind": "ServiceFabricApplicationDescription",

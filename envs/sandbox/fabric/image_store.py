@@ -1,5 +1,7 @@
 """The image store: what was uploaded, by its path. Of files that nothing here reads only the size is kept."""
 
+import io
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +13,9 @@ _FOLDER_MARK: Final = "_.dir"
 """A client that has uploaded a folder puts an empty file of this name there (`sfctl application upload`)."""
 _READ: Final = "manifest.xml"
 """How the names of files end that are read; packages carry whole runtimes beside them."""
+_ZIP: Final = ".zip"
+"""A code, configuration or data package may be uploaded compressed: the folder's name with this ("Package an
+application"). The image store unpacks it when its type is provisioned."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,8 @@ class _File:
     size: int
     at: datetime
     content: bytes
+    inside: tuple[str, ...] = ()
+    """What a zip holds."""
 
 
 class ImageStore:
@@ -30,10 +37,11 @@ class ImageStore:
         """Stores a file, in place of what was there."""
         name = _clean(path)
         kept = content if name.lower().endswith(_READ) else b""
-        self._files[name] = _File(len(content), datetime.fromtimestamp(at, UTC), kept)
+        inside = _listing(content) if name.lower().endswith(_ZIP) else ()
+        self._files[name] = _File(len(content), datetime.fromtimestamp(at, UTC), kept, inside)
 
     def folder(self, path: str) -> dict[str, bytes]:
-        """The files below a folder, by their path in it; only manifests have content.
+        """The files below a folder, by their path in it, those in zips too; only manifests have content.
 
         Raises `FabricError` when there is no such folder.
         """
@@ -43,6 +51,10 @@ class ImageStore:
         }
         if not found:
             raise FabricError("FABRIC_E_FILE_NOT_FOUND", f"the image store has no folder {path}")
+        for name, file in self._files.items():
+            if name.startswith(inside):
+                unpacked = name.removeprefix(inside)[: -len(_ZIP)]
+                found |= {f"{unpacked}/{item}": b"" for item in file.inside}
         return {name: content for name, content in found.items() if name.rpartition("/")[2] != _FOLDER_MARK}
 
     def delete(self, path: str) -> None:
@@ -79,6 +91,15 @@ class ImageStore:
                 "FileVersion": {"VersionNumber": "1", "EpochDataLossNumber": "1", "EpochConfigurationNumber": "1"},
                 "ModifiedDate": file.at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             }
+
+
+def _listing(content: bytes) -> tuple[str, ...]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return tuple(name for name in archive.namelist() if not name.endswith("/"))
+    except zipfile.BadZipFile:
+        # Found out when its type is provisioned: then the package it should be is not there.
+        return ()
 
 
 def _clean(path: str) -> str:
