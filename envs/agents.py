@@ -52,7 +52,7 @@ class Agents:
     def settings(self) -> str:
         """YAML for a stack file, below `fleetstream:settings`."""
         lines = [
-            f"    # Hosted agents of {self.who}: {', '.join(self.regions)}; change {self.change} of the service tags.",
+            f"    # Hosted agents of {self.who}: {', '.join(self.regions)}; change {self.change} of the tags.",
             f"    # {len(self.ranges)} of the {RULES_PER_GROUP} rules that a security group takes.",
             "    ingress:",
             "      public_management:",
@@ -140,7 +140,7 @@ def require_room(found: Agents) -> None:
         raise FleetstreamError(
             f"{found.who} ({', '.join(found.regions)}) has {count} ranges after joining neighbours, and a security "
             f"group takes {RULES_PER_GROUP} rules: a prefix list counts as many times as it has entries. Deploy from "
-            "a self-hosted agent inside the VPC, as azure-pipelines.yml does by default; fewer regions than the whole "
+            "a self-hosted agent inside the VPC, as azure-pipelines.yml does by default; fewer regions than a whole "
             "geography would refuse some of its agents"
         )
 
