@@ -156,10 +156,12 @@ class Worker:
     def _fate(self) -> str:
         """How the process ended, as AWS words it; ends what it started."""
         # Looked at without reaping, so that its process group is still its own when `end` kills it.
-        for _ in range(200):
-            if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
-                break
-            time.sleep(0.005)
+        # Whoever killed it from another thread has reaped it.
+        with contextlib.suppress(ChildProcessError):
+            for _ in range(200):
+                if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
+                    break
+                time.sleep(0.005)
         self.end()
         code = self._process.returncode
         if code == 0:

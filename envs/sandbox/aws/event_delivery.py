@@ -22,7 +22,8 @@ from moto.sqs.models import Queue, sqs_backends
 
 from envs.sandbox.account import Account
 from envs.sandbox.aws import lambda_, lambda_policy, permissions, policy
-from envs.sandbox.aws.permission_needs import Need, key_is_customers, queue_needs
+from envs.sandbox.aws.permission_needs import queue_needs
+from envs.sandbox.aws.permission_terms import Need, key_is_customers
 
 log = logging.getLogger("envs.sandbox.aws.events")
 

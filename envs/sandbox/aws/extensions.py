@@ -23,8 +23,10 @@ from envs.sandbox.aws import (
     lambda_,
     logs,
     s3,
+    secretsmanager,
     sns,
     sqs,
+    ssm,
     sts,
 )
 from envs.sandbox.aws.clock import CLOCK
@@ -48,7 +50,9 @@ def installed(state_dir: Path, account: Account) -> Iterator[None]:
         sns,
         sqs,
         s3,
+        secretsmanager,
         images,
+        ssm,
         ec2,
         ec2_rules,
         autoscaling,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
 from moto.awslambda.models import LambdaFunction
 
-from envs.sandbox.aws.permission_needs import Need
+from envs.sandbox.aws.permission_needs import Need, function_policy
 
 _ACTION: Final = re.compile(r"lambda:[*]|lambda:[a-zA-Z]+|[*]")
 _ACCOUNT: Final = re.compile(r"\d{12}")
@@ -42,6 +42,5 @@ def checked(found: LambdaFunction, raw: str) -> str:
 
 def invoke_need(found: LambdaFunction, arn: str) -> Need:
     """What somebody needs who invokes a function by this ARN."""
-    statements = found.policy.statements
-    attached = json.dumps({"Version": "2012-10-17", "Statement": statements}) if statements else None
+    attached = function_policy(found.account_id, found.region, found.function_name)
     return Need("lambda:InvokeFunction", arn, attached)

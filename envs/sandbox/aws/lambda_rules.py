@@ -11,7 +11,7 @@ import binascii
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
@@ -50,8 +50,6 @@ _RESERVED: Final = frozenset(
 )
 MAX_EVENT: Final = 1024 * 1024
 """Bytes of an asynchronous invocation's event."""
-
-_NETWORK_ACTIONS: Final = ("CreateNetworkInterface", "DescribeNetworkInterfaces", "DeleteNetworkInterface")
 
 
 def check_settings(spec: Mapping[str, Any]) -> None:
@@ -132,10 +130,20 @@ def check_may(role: Role, call: str, queue_arn: str) -> None:
         )
 
 
-def check_may_attach(role: Role) -> None:
-    """The role may manage the network interfaces of a function in a VPC."""
-    for action in _NETWORK_ACTIONS:
-        if not policy.permits(role_documents(role), f"ec2:{action}", "*"):
+def check_may_attach(role: Role, subnets: Sequence[str], groups: Sequence[str], account_id: str, region: str) -> None:
+    """The role may manage the network interfaces of a function in a VPC: make them in its subnets with its groups,
+    take any of them away, and look all of them up (Lambda Developer Guide, "Giving Lambda functions access to
+    resources in an Amazon VPC")."""
+    here = f"arn:aws:ec2:{region}:{account_id}"
+    interface = f"{here}:network-interface/eni-0123456789abcdef0"
+    placed = [*(f"{here}:subnet/{each}" for each in subnets), *(f"{here}:security-group/{each}" for each in groups)]
+    needed = [
+        *(("CreateNetworkInterface", resource) for resource in (interface, *placed)),
+        ("DescribeNetworkInterfaces", "*"),
+        ("DeleteNetworkInterface", interface),
+    ]
+    for action, resource in needed:
+        if not policy.permits(role_documents(role), f"ec2:{action}", resource):
             raise InvalidParameterValueException(
                 f"The provided execution role does not have permissions to call {action} on EC2"
             )

@@ -1,8 +1,8 @@
 """What calls about machines, disks, interfaces and groups need: EC2 and Auto Scaling.
 
 Service Authorization Reference ("Actions, resources, and condition keys for Amazon EC2", "... for Amazon EC2 Auto
-Scaling"); EC2 API Reference ("Granting permission to tag resources during creation"); EBS User Guide, "Requirements for
-Amazon EBS encryption": whoever makes or attaches an encrypted volume uses its key through EC2.
+Scaling"); EC2 API Reference ("Granting permission to tag resources during creation"); EBS User Guide, "Requirements
+for Amazon EBS encryption": whoever makes or attaches an encrypted volume uses its key through EC2.
 """
 
 import re

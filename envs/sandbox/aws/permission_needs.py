@@ -7,15 +7,19 @@ deployed principals have been seen to call are here: any other is refused by nam
 would let pass, or deny, what AWS would not.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
+from moto.awslambda.exceptions import LambdaClientError
+from moto.awslambda.models import lambda_backends
 from moto.iam.models import iam_backends
 from moto.kafka.models import kafka_backends
 from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeBucket, FakeKey, s3_backends
+from moto.secretsmanager.models import secretsmanager_backends
 from moto.sqs.models import sqs_backends
 
 from envs.sandbox.aws import permission_fleet
@@ -224,6 +228,36 @@ def queue_needs(action: str, queue_arn: str) -> list[Need]:
     return found
 
 
+# Secrets Manager
+
+_SECRET_OPERATIONS: Final = {
+    "DescribeSecret": (),
+    "GetSecretValue": ("Decrypt",),
+    "PutSecretValue": ("GenerateDataKey", "Decrypt"),
+}
+"""What a caller may do to a secret -> the uses of the secret's key that come with it."""
+
+
+def _secretsmanager(asked: Asked) -> list[Need] | None:
+    uses = _SECRET_OPERATIONS.get(asked.operation)
+    name = asked.parameters.get("SecretId")
+    if uses is None or not name:
+        return None
+    secret: Any = secretsmanager_backends[asked.account][asked.region].secrets.get(name)
+    if secret is None:
+        arn = name if name.startswith("arn:") else asked.arn(f"secret:{name}")
+        return [Need(f"secretsmanager:{asked.operation}", arn)]
+    found = [Need(f"secretsmanager:{asked.operation}", secret.arn, secret.policy)]
+    through = {
+        "kms:ViaService": f"secretsmanager.{asked.region}.amazonaws.com",
+        "kms:EncryptionContext:SecretARN": secret.arn,
+    }
+    for use in uses if secret.kms_key_id else ():
+        if need := kms_need(use, secret.kms_key_id, asked.account, asked.region, through):
+            found.append(need)
+    return found
+
+
 # CloudWatch Logs, Lambda, MSK, STS
 
 
@@ -264,7 +298,24 @@ def _lambda(asked: Asked) -> list[Need] | None:
     if qualifier and ":" not in named:
         named = f"{named}:{qualifier}"
     action = "InvokeFunction" if asked.operation == "Invoke" else asked.operation
-    return [Need(f"lambda:{action}", asked.arn(f"function:{named}"))]
+    attached = function_policy(asked.account, asked.region, named.partition(":")[0])
+    return [Need(f"lambda:{action}", asked.arn(f"function:{named}"), attached)]
+
+
+def function_policy(account: str, region: str, name: str) -> str | None:
+    """A function's own policy; None when it has none."""
+    try:
+        statements = lambda_backends[account][region].get_function(name).policy.statements
+    except LambdaClientError:
+        return None
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}) if statements else None
+
+
+def _events(asked: Asked) -> list[Need] | None:
+    if asked.operation != "PutEvents":
+        return None
+    buses = {entry.get("EventBusName") or "default" for entry in asked.parameters.get("Entries", [])}
+    return [Need("events:PutEvents", asked.arn(f"event-bus/{bus.rpartition('/')[2]}")) for bus in sorted(buses)]
 
 
 def _kafka(asked: Asked) -> list[Need] | None:
@@ -286,11 +337,13 @@ def _sts(asked: Asked) -> list[Need] | None:
 _FINDERS: Final[Mapping[str, Callable[[Asked], list[Need] | None]]] = {
     "autoscaling": permission_fleet.autoscaling,
     "ec2": permission_fleet.ec2,
+    "events": _events,
     "kafka": _kafka,
     "kms": _kms,
     "lambda": _lambda,
     "logs": _logs,
     "s3": _s3,
+    "secretsmanager": _secretsmanager,
     "sqs": _sqs,
     "sts": _sts,
 }

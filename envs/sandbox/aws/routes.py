@@ -10,7 +10,7 @@ import orjson
 from werkzeug.wrappers import Request, Response
 
 from envs.sandbox.account import Account
-from envs.sandbox.aws import broker_rights, dlm, drill_routes, iam_token, permissions, policy, sts
+from envs.sandbox.aws import broker_rights, dlm, drill_routes, iam_token, machine_routes, permissions, policy, sts
 from envs.sandbox.aws.clock import CLOCK
 from envs.sandbox.aws.kills import Kills
 from envs.sandbox.aws.permission_needs import Need, cluster_needs
@@ -35,7 +35,8 @@ def table(account: Account, kills: Kills) -> Mapping[str, Route]:
     * ``/fleetstream/clock/advance?seconds=``: puts the clock of the emulated services forward: 200 ``{}``
     * ``/fleetstream/dlm/run?policy=``: runs a snapshot policy now: 200 ``{"snapshots"}``; 404 when there is none
 
-    Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing. Those of drills: `drill_routes`.
+    Each refuses with 403 ``{"error"}``, and with 400 when a parameter is missing. Those of drills and of machines are
+    in `drill_routes` and `machine_routes`.
     """
     return {
         "/fleetstream/kafka/principal": partial(_principal, account),
@@ -45,6 +46,7 @@ def table(account: Account, kills: Kills) -> Mapping[str, Route]:
         "/fleetstream/clock/advance": _advance,
         "/fleetstream/dlm/run": _take_snapshots,
         **drill_routes.table(account, kills),
+        **machine_routes.table(account),
     }
 
 

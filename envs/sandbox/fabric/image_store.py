@@ -13,9 +13,6 @@ _FOLDER_MARK: Final = "_.dir"
 """A client that has uploaded a folder puts an empty file of this name there (`sfctl application upload`)."""
 _READ: Final = "manifest.xml"
 """How the names of files end that are read; packages carry whole runtimes beside them."""
-_ZIP: Final = ".zip"
-"""A code, configuration or data package may be uploaded compressed: the folder's name with this ("Package an
-application"). The image store unpacks it when its type is provisioned."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,8 @@ class _File:
     size: int
     at: datetime
     content: bytes
-    inside: tuple[str, ...] = ()
-    """What a zip holds."""
+    members: tuple[str, ...]
+    """What is in it, when it is an archive."""
 
 
 class ImageStore:
@@ -37,13 +34,13 @@ class ImageStore:
         """Stores a file, in place of what was there."""
         name = _clean(path)
         kept = content if name.lower().endswith(_READ) else b""
-        inside = _listing(content) if name.lower().endswith(_ZIP) else ()
-        self._files[name] = _File(len(content), datetime.fromtimestamp(at, UTC), kept, inside)
+        self._files[name] = _File(len(content), datetime.fromtimestamp(at, UTC), kept, _members(name, content))
 
     def folder(self, path: str) -> dict[str, bytes]:
-        """The files below a folder, by their path in it, those in zips too; only manifests have content.
+        """The files below a folder, by their path in it; only manifests have content.
 
-        Raises `FabricError` when there is no such folder.
+        An archive stands for the folder that it was made from (`sfctl application upload --compress`). Raises
+        `FabricError` when there is no such folder.
         """
         inside = _clean(path) + "/"
         found = {
@@ -51,10 +48,8 @@ class ImageStore:
         }
         if not found:
             raise FabricError("FABRIC_E_FILE_NOT_FOUND", f"the image store has no folder {path}")
-        for name, file in self._files.items():
-            if name.startswith(inside):
-                unpacked = name.removeprefix(inside)[: -len(_ZIP)]
-                found |= {f"{unpacked}/{item}": b"" for item in file.inside}
+        for name in list(found):
+            found |= {f"{name[:-4]}/{member}": b"" for member in self._files[inside + name].members}
         return {name: content for name, content in found.items() if name.rpartition("/")[2] != _FOLDER_MARK}
 
     def delete(self, path: str) -> None:
@@ -93,12 +88,13 @@ class ImageStore:
             }
 
 
-def _listing(content: bytes) -> tuple[str, ...]:
+def _members(name: str, content: bytes) -> tuple[str, ...]:
+    if not name.lower().endswith(".zip"):
+        return ()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return tuple(name for name in archive.namelist() if not name.endswith("/"))
+            return tuple(archive.namelist())
     except zipfile.BadZipFile:
-        # Found out when its type is provisioned: then the package it should be is not there.
         return ()
 
 
