@@ -28,7 +28,7 @@ finish() {
 
 sfctl() {
   # sfctl remembers the cluster and the certificate's path below HOME: both end with this run.
-  HOME="$scratch" "$TOOLS/bin/python" "$here/sfctl.py" "$@"
+  HOME="$scratch" "$TOOLS/bin/python" "$here/sfctl_by_name.py" "$@"
 }
 
 manifest() {

@@ -90,9 +90,10 @@ class Tally:
 class Service:
     """One member of the group, until it is told to stop."""
 
-    def __init__(self, settings: Settings, *, report_s: float = _REPORT_S) -> None:
+    def __init__(self, settings: Settings, *, report_s: float = _REPORT_S, connect_s: float = _CONNECT_S) -> None:
         self._settings = settings
         self._report_s = report_s
+        self._connect_s = connect_s
         self._clock = Clock.anchored()
         self._stop = threading.Event()
 
@@ -124,7 +125,7 @@ class Service:
     def _require_topic(self, consumer: Consumer) -> None:
         topic = self._settings.topic
         try:
-            found = consumer.list_topics(topic, timeout=_CONNECT_S).topics[topic]
+            found = consumer.list_topics(topic, timeout=self._connect_s).topics[topic]
         except KafkaException as error:
             raise ServiceError(
                 f"Kafka at {self._settings.bootstrap} cannot be reached: {error.args[0].str()}. Is it running, and "

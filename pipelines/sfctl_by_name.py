@@ -4,7 +4,7 @@ Service Fabric's servers are known by their authority and their common name. sfc
 certificate instead, and its options --ca and --no-verify do not reach the requests that go through msrest. Here the
 name to expect is `FABRIC_SERVER_NAME`, and the authority the file that `REQUESTS_CA_BUNDLE` names, for every request.
 
-Runs in the environment of requirements.txt: python sfctl.py cluster health
+Runs in the environment of requirements.txt: python sfctl_by_name.py cluster health
 """
 
 import os
