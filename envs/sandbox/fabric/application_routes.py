@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Final
 
-from envs.sandbox.fabric import answers
+from envs.sandbox.fabric import application_answers as answers
 from envs.sandbox.fabric.application_upgrade import Order
 from envs.sandbox.fabric.errors import FabricError
 from envs.sandbox.fabric.rest import Answer, Request, Table

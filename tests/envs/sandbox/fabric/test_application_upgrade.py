@@ -2,7 +2,7 @@
 
 import pytest
 
-from envs.sandbox.fabric import answers
+from envs.sandbox.fabric import application_answers as answers
 from envs.sandbox.fabric.application_upgrade import Order
 from envs.sandbox.fabric.errors import FabricError
 from envs.sandbox.fabric.model import Cluster
