@@ -53,7 +53,8 @@ FABRIC_SERVER_NAME=$(cat "$scratch/server-name")
 export FABRIC_SERVER_NAME REQUESTS_CA_BUNDLE="$scratch/authority.pem"
 sfctl cluster select --endpoint "$ENDPOINT" --pem "$scratch/client.pem" --ca "$scratch/authority.pem"
 
-if versions | grep --quiet --line-regexp --fixed-strings "$version"; then
+provisioned=$(versions)
+if grep --quiet --line-regexp --fixed-strings "$version" <<<"$provisioned"; then
   say "$type $version is provisioned already"
 else
   say "uploading $type $version"
@@ -98,7 +99,8 @@ until state=$(sfctl application info --application-id "$APPLICATION" \
   sleep "${POLL_SECONDS:-10}"
 done
 
-for old in $(versions); do
+provisioned=$(versions)
+for old in $provisioned; do
   if [ "$old" != "$version" ]; then
     say "removing $type $old"
     sfctl application unprovision --application-type-name "$type" --application-type-version "$old"
