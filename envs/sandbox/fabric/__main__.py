@@ -33,7 +33,7 @@ GATEWAY_PORT: Final = 19080
 FAULTS_FILE: Final = "fabric-faults.url"
 """Where in the sandbox's folder it says at which address faults of the gateway are asked for."""
 _BUSY_S: Final = 0.3
-_IDLE_S: Final = 1.0
+_IDLE_S: Final = 2.0
 """Between two looks: each costs some milliseconds of a processor that measurements share."""
 
 
