@@ -22,7 +22,7 @@ from infra.nodes import Entrance
 from infra.packaging import package
 from infra.sections import GATEWAY_PORT, MANAGEMENT_PORTS, NEEDED_INSIDE, ZONES
 from infra.streaming import Streaming, StreamingArgs
-from services.contract import ARCHIVE_PREFIX, CANARY_TOPIC, DEAD_LETTER_PREFIX, TELEMETRY_TOPIC
+from services.contract import ARCHIVE_PREFIX, CANARY_TOPIC, CONSUMER_GROUP, DEAD_LETTER_PREFIX, TELEMETRY_TOPIC
 
 
 def declare(here: Environment) -> dict[str, pulumi.Input]:
@@ -129,6 +129,7 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
             s3_prefix_list_id=network.s3_prefix_list_id,
             apis_inside=set(NEEDED_INSIDE) <= set(chosen.network.interface_endpoints),
             client_group_ids=[streaming.client_group_id],
+            worker_statements=streaming.reading(TELEMETRY_TOPIC, CONSUMER_GROUP),
             entrances=[
                 Entrance(
                     label="traffic",

@@ -16,6 +16,7 @@ from infra.inside import InsideArgs
 from infra.launches import Launches, LaunchesArgs
 from infra.nodes import SEED, Entrance
 from infra.packaging import package
+from infra.policies import Statement
 from infra.scale_in import HANDLER as SCALE_IN_HANDLER
 from infra.scale_in import ScaleIn, ScaleInArgs
 from infra.sections import Fleet as FleetSettings
@@ -45,6 +46,8 @@ class ClusterArgs:
     apis_inside: bool
     """Whether every API that the functions call has an endpoint inside, so that they need no NAT."""
     client_group_ids: Sequence[pulumi.Input[str]]
+    worker_statements: Sequence[Statement]
+    """What the services on workers may do."""
     entrances: Sequence[Entrance]
     seed_target_group_arns: Sequence[pulumi.Input[str]]
     worker_target_group_arns: Sequence[pulumi.Input[str]]
@@ -210,6 +213,7 @@ class Cluster(pulumi.ComponentResource):
                 endpoint_group_id=args.endpoint_group_id,
                 s3_prefix_list_id=args.s3_prefix_list_id,
                 client_group_ids=[*args.client_group_ids, *shares],
+                worker_statements=args.worker_statements,
                 entrances=args.entrances,
                 seed_target_group_arns=args.seed_target_group_arns,
                 worker_target_group_arns=args.worker_target_group_arns,

@@ -11,6 +11,7 @@ from infra import hooks
 from infra.boot import PACKAGES_PREFIX, Boot, BootArgs
 from infra.hooks import Hook
 from infra.nodes import SEED, SEED_DATA, SNAPSHOTS_TAG, WORKER, Entrance, Nodes, NodesArgs
+from infra.policies import Statement
 from infra.sections import Fleet as FleetSettings
 from infra.templates import TemplateArgs, launch_template, newest
 
@@ -61,6 +62,8 @@ class FleetArgs:
     """A private subnet of each zone."""
     endpoint_group_id: pulumi.Input[str]
     s3_prefix_list_id: pulumi.Input[str]
+    worker_statements: Sequence[Statement] = ()
+    """What the services on workers may do."""
     client_group_ids: Sequence[pulumi.Input[str]] = ()
     """Groups that let their members use something, such as the brokers."""
     entrances: Sequence[Entrance] = ()
@@ -131,6 +134,7 @@ class Fleet(pulumi.ComponentResource):
                 bucket_arn=self._boot.bucket_arn,
                 secret_arns=[args.administrator_arn, args.certificate_arn],
                 worker_group=args.worker_group,
+                worker_statements=args.worker_statements,
             ),
             opts=self._child(),
         )

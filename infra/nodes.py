@@ -74,6 +74,8 @@ class NodesArgs:
     """The administrator and the certificate."""
     worker_group: str
     """The name of the workers' Auto Scaling group."""
+    worker_statements: Sequence[Statement] = ()
+    """What the services on workers may do."""
 
 
 class Nodes(pulumi.ComponentResource):
@@ -235,4 +237,5 @@ class Nodes(pulumi.ComponentResource):
                 resources=[self._arn("instance/*")],
                 conditions={"StringEquals": own, "ForAllValues:StringEquals": {"aws:TagKeys": ["node"]}},
             ),
+            *args.worker_statements,
         ]

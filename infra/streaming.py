@@ -99,6 +99,24 @@ class Streaming(pulumi.ComponentResource):
         self.topics = {topic: self._topic(topic, partitions) for topic, partitions in args.topics.items()}
         self.register_outputs({"cluster_arn": self.cluster_arn, "client_group_id": self.client_group_id})
 
+    def reading(self, topic: str, group: str) -> tuple[Statement, ...]:
+        """What a consumer of a topic may do, as a member of one group (MSK Developer Guide, "Semantics of IAM
+        authorization policy actions and resources")."""
+        groups = self.cluster_arn.apply(lambda arn: f"{arn.replace(':cluster/', ':group/', 1)}/{group}")
+        return (
+            Statement(sid="SignInToKafka", actions=["kafka-cluster:Connect"], resources=[self.cluster_arn]),
+            Statement(
+                sid="ReadTopic",
+                actions=["kafka-cluster:DescribeTopic", "kafka-cluster:ReadData"],
+                resources=[self.topics[topic].arn],
+            ),
+            Statement(
+                sid="KeepOffsets",
+                actions=["kafka-cluster:AlterGroup", "kafka-cluster:DescribeGroup"],
+                resources=[groups],
+            ),
+        )
+
     def _child(self, protect: bool | None = None) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, protect=protect)
 

@@ -25,6 +25,8 @@ VERSION: Final = 1
 
 TELEMETRY_TOPIC: Final = "telemetry"
 """Device messages; the delivery stream reads this topic."""
+CONSUMER_GROUP: Final = "fleetstream-consumer"
+"""The consumer group of the service that reads them on the workers, whose rights name it."""
 CANARY_TOPIC: Final = "canary"
 """Warm-up and connection probes; nothing reads it into the archive."""
 

@@ -24,7 +24,7 @@ from services.clock import Clock
 from services.connection import ConnectionSpec
 from services.consumer.head import read_head
 from services.consumer.histogram import Distribution
-from services.contract import TELEMETRY_TOPIC, ContractError
+from services.contract import CONSUMER_GROUP, TELEMETRY_TOPIC, ContractError
 from services.errors import ServiceError
 from services.kafka import LOW_LATENCY_CONSUMER
 
@@ -46,7 +46,7 @@ class Settings:
     bootstrap: str
     region: str = ""
     topic: str = TELEMETRY_TOPIC
-    group: str = "fleetstream-consumer"
+    group: str = CONSUMER_GROUP
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> "Settings":

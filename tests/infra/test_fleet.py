@@ -124,7 +124,13 @@ def test_a_node_may_do_what_its_scripts_do_and_no_more(sandbox: Declaration) -> 
     seed, worker = statements(sandbox, "fleet-nodes-seed"), statements(sandbox, "fleet-nodes-worker")
     both = {"BeManaged", "OpenChannels", "FindNodes", "FetchScripts", "ReadScripts", "FetchSecrets", "OpenSecrets"}
     assert set(seed) - set(worker) == {"FindDisk", "FetchConfiguration"}
-    assert set(worker) - set(seed) == {"AnswerHook", "NameItself"}
+    services = {"SignInToKafka", "ReadTopic", "KeepOffsets"}
+    assert set(worker) - set(seed) == {"AnswerHook", "NameItself", *services}
+    assert {action for each in services for action in worker[each]["Action"]} == {
+        f"kafka-cluster:{action}" for action in ("Connect", "DescribeTopic", "ReadData", "DescribeGroup", "AlterGroup")
+    }
+    assert worker["ReadTopic"]["Resource"] == [f"arn:aws:x:eu-central-1:{ACCOUNT}:streaming-telemetry"]
+    assert worker["KeepOffsets"]["Resource"][0].endswith("/fleetstream-consumer")
     assert set(seed) & set(worker) == both
     bucket = f"arn:aws:x:eu-central-1:{ACCOUNT}:fleet-boot-scripts-bucket"
     assert worker["FetchScripts"]["Resource"] == [f"{bucket}/boot/*", f"{bucket}/packages/*"]
