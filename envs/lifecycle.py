@@ -17,6 +17,7 @@ from envs.preview import as_json, examine, rendered
 from envs.progress import console, step
 from envs.sandbox import account, processes
 from envs.sandbox.stack import Sandbox, existing
+from services.fabric.fleet import HTTP_PORT
 
 
 def up(environment: Environment, expect_no_changes: bool = False) -> Update:
@@ -126,6 +127,7 @@ def status(environment: Environment) -> dict[str, Any]:
         return {"environment": environment.name, "emulated": True, "name": sandbox.name, "running": False}
     values = account.load(sandbox.state_dir)
     records = processes.records(sandbox.state_dir)
+    outputs = _outputs(environment) if not sandbox.missing() else {}
     kafka = f"localhost:{values.kafka_port}" if account.is_open(values.kafka_port) else None
     return {
         "environment": environment.name,
@@ -139,7 +141,7 @@ def status(environment: Environment) -> dict[str, Any]:
             "provider": f"127.0.0.1:{(sandbox.state_dir / 'provider.port').read_text()}"
             if processes.alive(sandbox.state_dir, "provider")
             else None,
-            "fabric": None,
+            "fabric": _gateway(outputs),
         },
         "processes": {
             record.role: {
@@ -149,7 +151,7 @@ def status(environment: Environment) -> dict[str, Any]:
             }
             for record in records
         },
-        "outputs": _outputs(environment) if not sandbox.missing() else {},
+        "outputs": outputs,
     }
 
 
@@ -215,6 +217,12 @@ def _destroy(sandbox: Sandbox) -> list[str]:
     left = sandbox.leftovers()
     console.print(f"inventory of the emulated account: {'empty' if not left else f'{len(left)} left'}")
     return left
+
+
+def _gateway(outputs: dict[str, Any]) -> str | None:
+    """Where the Service Fabric gateway answers; it does once the cluster is formed."""
+    address = outputs.get("management_address", "")
+    return f"https://{address}:{HTTP_PORT}" if address and account.is_open(HTTP_PORT, address) else None
 
 
 def _outputs(environment: Environment) -> dict[str, Any]:

@@ -90,8 +90,8 @@ def environment(state_dir: Path) -> dict[str, str]:
     }
 
 
-def is_open(port: int) -> bool:
-    """Whether somebody listens on this port of the loopback interface."""
+def is_open(port: int, host: str = _HOST) -> bool:
+    """Whether somebody listens on this port of the loopback interface, at its usual or at another address."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex((_HOST, port)) == 0
+        return probe.connect_ex((host, port)) == 0

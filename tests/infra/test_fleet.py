@@ -127,7 +127,8 @@ def test_a_node_may_do_what_its_scripts_do_and_no_more(sandbox: Declaration) -> 
     services = {"SignInToKafka", "ReadTopic", "KeepOffsets"}
     assert set(worker) - set(seed) == {"AnswerHook", "NameItself", *services}
     assert {action for each in services for action in worker[each]["Action"]} == {
-        f"kafka-cluster:{action}" for action in ("Connect", "DescribeTopic", "ReadData", "DescribeGroup", "AlterGroup")
+        f"kafka-cluster:{action}"
+        for action in ("Connect", "DescribeTopic", "ReadData", "DescribeGroup", "AlterGroup")
     }
     assert worker["ReadTopic"]["Resource"] == [f"arn:aws:x:eu-central-1:{ACCOUNT}:streaming-telemetry"]
     assert worker["KeepOffsets"]["Resource"][0].endswith("/fleetstream-consumer")

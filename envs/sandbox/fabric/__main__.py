@@ -25,11 +25,11 @@ from envs.sandbox.fabric.gateway import Gateway, TlsFiles
 from envs.sandbox.fabric.machines import Machines
 from envs.sandbox.fabric.tls import write_tls
 from envs.sandbox.fabric.world import Memory
+from services.fabric.fleet import HTTP_PORT
 from services.priority import step_back
 
 log = logging.getLogger("fabric")
 
-GATEWAY_PORT: Final = 19080
 FAULTS_FILE: Final = "fabric-faults.url"
 """Where in the sandbox's folder it says at which address faults of the gateway are asked for."""
 _BUSY_S: Final = 0.3
@@ -67,7 +67,7 @@ class Player:
             with self._world.cluster.lock:
                 self._world.cluster.tick()
                 formed = self._world.cluster.formed
-            wanted = entrances.deployed(self._elbv2, GATEWAY_PORT, self._machines.takes_part) if formed else ()
+            wanted = entrances.deployed(self._elbv2, HTTP_PORT, self._machines.takes_part) if formed else ()
             self._entrances.update(wanted)
             self._complained = ""
         except (BotoCoreError, ClientError, AssumeRoleError, OSError) as error:
