@@ -100,8 +100,9 @@ def check_surroundings(spec: dict[str, Any], role: Role, account_id: str, region
     if target := (spec.get("DeadLetterConfig") or {}).get("TargetArn"):
         check_target(target, role)
     if subnets := (spec.get("VpcConfig") or {}).get("SubnetIds"):
-        _check_network(subnets, spec["VpcConfig"].get("SecurityGroupIds") or [], account_id, region)
-        rules.check_may_attach(role)
+        groups = spec["VpcConfig"].get("SecurityGroupIds") or []
+        _check_network(subnets, groups, account_id, region)
+        rules.check_may_attach(role, subnets, groups, f"{region}:{account_id}")
 
 
 def check_target(target: str, role: Role) -> None:

@@ -11,7 +11,7 @@ import binascii
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
@@ -50,8 +50,6 @@ _RESERVED: Final = frozenset(
 )
 MAX_EVENT: Final = 1024 * 1024
 """Bytes of an asynchronous invocation's event."""
-
-_NETWORK_ACTIONS: Final = ("CreateNetworkInterface", "DescribeNetworkInterfaces", "DeleteNetworkInterface")
 
 
 def check_settings(spec: Mapping[str, Any]) -> None:
@@ -132,10 +130,22 @@ def check_may(role: Role, call: str, queue_arn: str) -> None:
         )
 
 
-def check_may_attach(role: Role) -> None:
-    """The role may manage the network interfaces of a function in a VPC."""
-    for action in _NETWORK_ACTIONS:
-        if not policy.permits(role_documents(role), f"ec2:{action}", "*"):
+def check_may_attach(role: Role, subnet_ids: Iterable[str], group_ids: Iterable[str], where: str) -> None:
+    """The role may manage the network interfaces of a function in these subnets; `where` is "region:account".
+
+    A new interface is made in a subnet and with groups, each of which the role needs; looking interfaces up knows no
+    resource (Service Authorization Reference, Amazon EC2).
+    """
+    interface = f"arn:aws:ec2:{where}:network-interface/eni-0123456789abcdef0"
+    made_of = [f"arn:aws:ec2:{where}:subnet/{each}" for each in subnet_ids]
+    made_of += [f"arn:aws:ec2:{where}:security-group/{each}" for each in group_ids]
+    wanted = [
+        *(("CreateNetworkInterface", resource) for resource in (interface, *made_of)),
+        ("DescribeNetworkInterfaces", "*"),
+        ("DeleteNetworkInterface", interface),
+    ]
+    for action, resource in wanted:
+        if not policy.permits(role_documents(role), f"ec2:{action}", resource):
             raise InvalidParameterValueException(
                 f"The provided execution role does not have permissions to call {action} on EC2"
             )
