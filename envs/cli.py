@@ -11,6 +11,7 @@ import typer
 
 from envs import project
 from envs.cluster_cli import cluster_app
+from envs.drill_cli import drill
 from envs.errors import FleetstreamError, UsageError
 from envs.options import Emulated, EnvironmentName, JsonPath, SandboxName, selected
 from envs.progress import console
@@ -29,6 +30,7 @@ variables_app = typer.Typer(
 )
 app.add_typer(variables_app, name="env")
 app.add_typer(cluster_app, name="cluster")
+app.command()(drill)
 
 ExpectNoChanges = Annotated[bool, typer.Option("--expect-no-changes", help="Fail when anything would change.")]
 

@@ -86,6 +86,7 @@ class Judge:
     _states: dict[str, str] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
     _answered: bool = True
+    _now: float = 0.0
 
     @property
     def quorum(self) -> int:
@@ -95,6 +96,8 @@ class Judge:
     def take(self, look: Look) -> None:
         """One look."""
         first = self.last is None
+        # What one look shows is true of one moment.
+        self._now = self.timeline.now
         for instance, name in look.names.items():
             # The first name it had: a tag may be made wrong on purpose.
             self._names.setdefault(instance, name)
@@ -127,7 +130,7 @@ class Judge:
             if not first or member.state != IN_SERVICE:
                 self.timeline.note(self._called(instance), member.state, Kind.STATE)
             if before is None and not first:
-                self.arrivals[instance] = Arrival(instance, self.timeline.now)
+                self.arrivals[instance] = Arrival(instance, self._now)
             if member.group == self.workers_group:
                 self._worker(instance, before, member.state)
             self._states[instance] = member.state
@@ -136,7 +139,7 @@ class Judge:
             self.timeline.note(self._called(instance), "out of its group", Kind.STATE)
             if departure := self.departures.get(instance):
                 self._answer(departure, before)
-                departure.gone = self.timeline.now
+                departure.gone = self._now
 
     def _worker(self, instance: str, before: str | None, state: str) -> None:
         departure = self.departures.get(instance)
@@ -145,14 +148,14 @@ class Judge:
                 self._break(f"the hook of {instance} was answered, and holds it again")
             elif departure is None:
                 name = self._names.get(instance, "")
-                self.departures[instance] = Departure(instance, name, self.timeline.now)
+                self.departures[instance] = Departure(instance, name, self._now)
         elif departure is not None:
             self._answer(departure, before)
             departure.retained = state == RETAINED
 
     def _answer(self, departure: Departure, before: str | None) -> None:
         if before == WAITS:
-            departure.answered = self.timeline.now
+            departure.answered = self._now
 
     def _called(self, instance: str) -> str:
         name = self._names.get(instance)
@@ -177,15 +180,15 @@ class Judge:
         for departure in self.departures.values():
             node = live.get(departure.node)
             if departure.leaves is None and node is not None and node.intent == REMOVE_NODE:
-                departure.leaves = self.timeline.now
+                departure.leaves = self._now
             if departure.forgotten is None and departure.node and node is None:
-                departure.forgotten = self.timeline.now
+                departure.forgotten = self._now
         for arrival in self.arrivals.values():
             arrival.node = arrival.node or look.names.get(arrival.instance, "")
             node = live.get(arrival.node)
             serves = self._states.get(arrival.instance) == IN_SERVICE
             if arrival.up is None and serves and node is not None and node.status == UP:
-                arrival.up = self.timeline.now
+                arrival.up = self._now
 
     def _note_statuses(self, nodes: Sequence[Node]) -> None:
         shown = {node.name: _status(node) for node in nodes}

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import urllib3
 
 PATH: Final = "/fleetstream/faults"
+FILE: Final = "fabric-faults.url"
+"""Where in the sandbox's folder it says at which address faults are asked for."""
 _POLL_S: Final = 0.05
 """How long stopping may take."""
 _CALL_S: Final = 10.0
@@ -90,7 +92,6 @@ class Faults:
         with self._changed:
             while (fault := self.current()) is not None and fault.kind == "hang":
                 self._changed.wait(max(self._until - self._clock(), 0.01))
-
 
     def prepare(self, call: Call) -> None:
         """Makes a call once, after the next request of its kind."""
