@@ -56,13 +56,14 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 1,
     warm_up: Annotated[float, typer.Option(help="Seconds of the same load on the canary topic before.")] = 5,
+    workers: Annotated[int, typer.Option(help="Workers of the cluster; three of them leave in the drill.")] = 6,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the sandbox running afterwards.")] = False,
     env: EnvironmentName = project.SANDBOX,
     emulated: Emulated = False,
     name: SandboxName = None,
     json: JsonPath = None,
 ) -> None:
-    """The main job end to end on the sandbox: up, load, measure, archive, analyze, report.
+    """The main job end to end on the sandbox: up, cluster, load, measure, archive, analyze, scale-in drill, report.
 
     Example: fleetstream run --replay drives/*.csv --rate 5000 --seconds 30
     """
@@ -80,6 +81,7 @@ def run(
         speed=speed,
         seed=seed,
         warm_up=warm_up,
+        workers=workers,
         keep=keep,
     )
     raise typer.Exit(main_job.run(selected(env, emulated, name), request, json))

@@ -23,7 +23,7 @@ def drill(
     sandbox_name: SandboxName = None,
     json: JsonPath = None,
 ) -> None:
-    """Makes something go wrong on purpose, watches the cluster meanwhile, and judges it. Exits 1 for a drill that fails.
+    """Makes something go wrong on purpose, watches the cluster meanwhile, and judges it. Exits 1 when one fails.
 
     Example: fleetstream drill scale-in --json scale-in.json
     """

@@ -41,7 +41,7 @@ def lost_event(field: Field) -> None:
     field.let_go(worker)
     begun = field.timeline.now
 
-    def unheard(look: Look) -> None:
+    def unheard(_: Look) -> None:
         departure = field.watch.judge.departures.get(worker.id)
         if departure is None:
             raise NotYet(f"{worker.id} does not wait for its hook yet")

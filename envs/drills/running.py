@@ -1,4 +1,4 @@
-"""Carries drills out: what they need before, the eyes on the cluster meanwhile, and the environment as it was after."""
+"""Carries drills out: what they need before, the eyes on the cluster meanwhile, and all as it was afterwards."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
