@@ -129,11 +129,12 @@ def compiled(place: Place) -> dict[str, Any]:
 # bootstrap
 
 
-def bootstrap(environment: Environment, workers: int | None, json_path: Path | None) -> None:
+def bootstrap(environment: Environment, workers: int | None, packages: Path | None, json_path: Path | None) -> None:
     """Forms the cluster, and says what was done for that."""
     with told():
         place = open_place(environment)
-        outcome = Bootstrap(place.fleet, place.clients, step, Limits()).run(workers)
+        folder = packages or environment.packages(place.fleet.version)
+        outcome = Bootstrap(place.fleet, place.clients, step, Limits()).run(workers, folder)
     for change in outcome.changes:
         console.print(f"  {change}", markup=False, soft_wrap=True)
     standing = f"{outcome.seeds} seeds and {outcome.workers} workers are Up"

@@ -49,6 +49,10 @@ def bootstrap(
         int | None,
         typer.Option(help="Raise the workers to this number; by default the environment's. Never lowers them."),
     ] = None,
+    packages: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder with Microsoft's files, until the bucket has them."),
+    ] = None,
     env: EnvironmentName = project.SANDBOX,
     emulated: Emulated = False,
     name: SandboxName = None,
@@ -61,7 +65,7 @@ def bootstrap(
     """
     from envs import cluster
 
-    cluster.bootstrap(selected(env, emulated, name), workers, json)
+    cluster.bootstrap(selected(env, emulated, name), workers, packages, json)
 
 
 @cluster_app.command()

@@ -289,6 +289,14 @@ def _alarm(inputs: Inputs, _: Change, __: Sequence[Change], ___: str) -> Iterato
     yield "alarm", len(looked_at)
 
 
+def _file_server(inputs: Inputs, _: Change, __: Sequence[Change], ___: str) -> Iterator[Item]:
+    # Prices differ by the number of zones and the kind of disk.
+    if (_known(inputs, "deploymentType"), _known(inputs, "storageType", "SSD")) != ("MULTI_AZ_1", "SSD"):
+        raise NotPricedError("only SSD in two zones has a price")
+    yield "fsx-windows storage", _number(inputs, "storageCapacity", 0)
+    yield "fsx-windows throughput", _number(inputs, "throughputCapacity", 0)
+
+
 _METERS: Final[Mapping[str, Meter]] = {
     "aws:autoscaling/group:Group": _group,
     "aws:cloudwatch/compositeAlarm:CompositeAlarm": _each("alarm-composite"),
@@ -299,6 +307,7 @@ _METERS: Final[Mapping[str, Meter]] = {
     "aws:ec2/instance:Instance": _instance,
     "aws:ec2/natGateway:NatGateway": _each("nat-gateway"),
     "aws:ec2/vpcEndpoint:VpcEndpoint": _endpoint,
+    "aws:fsx/windowsFileSystem:WindowsFileSystem": _file_server,
     "aws:kms/key:Key": _each("kms-key"),
     "aws:lb/loadBalancer:LoadBalancer": _load_balancer,
     "aws:msk/cluster:Cluster": _cluster,
@@ -327,6 +336,7 @@ def _load_balancer_use(inputs: Inputs) -> tuple[str, ...]:
 
 _BY_USE: Final[Mapping[str, Callable[[Inputs], tuple[str, ...]]]] = {
     "aws:cloudwatch/logGroup:LogGroup": _always("logs data", "logs storage"),
+    "aws:dlm/lifecyclePolicy:LifecyclePolicy": _always("ebs-snapshot"),
     "aws:ec2/flowLog:FlowLog": _always("logs data"),
     "aws:ec2/natGateway:NatGateway": _always("nat-gateway data"),
     "aws:ec2/vpcEndpoint:VpcEndpoint": _endpoint_use,

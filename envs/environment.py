@@ -3,6 +3,7 @@
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import boto3
 
@@ -10,6 +11,7 @@ from envs import project, toolchain
 from envs.engine import Engine
 from envs.errors import UsageError
 from envs.sandbox import broker
+from envs.sandbox.fabric import microsoft
 from envs.sandbox.stack import Sandbox, sandbox
 
 
@@ -38,6 +40,10 @@ class Environment:
     def brokers_on_time(self) -> AbstractContextManager[str]:
         """For the time of a load: brokers that share the machine run before everything else. Says what that got."""
         return broker.on_time(self.sandbox.state_dir) if self.sandbox else nullcontext("machines of their own")
+
+    def packages(self, version: str) -> Path | None:
+        """A folder with Microsoft's files of Service Fabric where nobody has to fetch them; None elsewhere."""
+        return microsoft.offer(self.sandbox.state_dir / "microsoft", version) if self.sandbox else None
 
     def enter(self) -> None:
         """Makes this process, and all that it starts, work on this environment."""

@@ -183,7 +183,8 @@ class Nodes(pulumi.ComponentResource):
                 sid="BeManaged", actions=["ssm:UpdateInstanceInformation"], resources=[self._arn("instance/*")]
             ),
             Statement(sid="OpenChannels", actions=_SSM_CHANNELS, resources=["*"]),
-            Statement(sid="KnowTags", actions=["ec2:DescribeTags"], resources=["*"]),
+            # Its own tags, and the seeds' addresses.
+            Statement(sid="FindNodes", actions=["ec2:DescribeInstances", "ec2:DescribeTags"], resources=["*"]),
             Statement(
                 sid="FetchScripts",
                 actions=["s3:GetObject"],
@@ -215,7 +216,7 @@ class Nodes(pulumi.ComponentResource):
         ]
 
     def _worker_statements(self) -> list[Statement]:
-        """A worker finds the seeds, says which node it is, and answers for its launch."""
+        """A worker says which node it is, and answers for its launch."""
         args = self._args
         group = pulumi.Output.concat(
             *("arn:aws:autoscaling:", args.region, ":", args.account),
@@ -223,7 +224,6 @@ class Nodes(pulumi.ComponentResource):
         )
         own = {"aws:ResourceTag/cluster": args.cluster, "aws:ResourceTag/role": WORKER}
         return [
-            Statement(sid="FindSeeds", actions=["ec2:DescribeInstances"], resources=["*"]),
             Statement(
                 sid="AnswerHook",
                 actions=["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],

@@ -225,6 +225,8 @@ RULES: Final = (
         companion_property="functionName",
         remedy="add a FunctionEventInvokeConfig with an on-failure queue",
     ),
+    Rule(name="lambda-own-group", types=(_FUNCTION,), check=checks.inside_alone),
+    Rule(name="secret-encrypted", types=("aws:secretsmanager/secret:Secret",), check=checks.secret_encrypted),
     Rule(
         name="ec2-imdsv2",
         types=(_TEMPLATE,),

@@ -84,8 +84,9 @@ class Ingress(Section):
     management_clients_max: int = Field(
         default=10,
         ge=1,
-        le=RULES_PER_GROUP // len(MANAGEMENT_PORTS),
-        description="entries set aside for management_clients, 1 to 30",
+        # One rule is the function's that removes workers.
+        le=(RULES_PER_GROUP - 1) // len(MANAGEMENT_PORTS),
+        description="entries set aside for management_clients, 1 to 29",
     )
     management_clients: tuple[ManagementClient, ...] = Field(
         default=(), description="who may reach the management ports, such as {cidr: 10.20.0.0/16, description: us}"

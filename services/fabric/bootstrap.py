@@ -8,6 +8,7 @@ Windows Server").
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from services.fabric import configuration as cluster_configuration
@@ -18,6 +19,7 @@ from services.fabric.configuration import SEED, WORKER, Certificates, Seat
 from services.fabric.errors import FabricServiceError, GatewayRefusedError, GatewayUnreachableError
 from services.fabric.fleet import Fleet, Machine
 from services.fabric.identity import Identity, Secrets
+from services.fabric.packages import Packages
 from services.fabric.remote import Remote
 from services.fabric.store import Store
 from services.fabric.waiting import Limits, NotYet, Steps, until
@@ -58,8 +60,11 @@ class Bootstrap:
         self._remote = Remote(clients.ssm, fleet.cluster, self._limits.pause_s)
         self._outcome = Outcome()
 
-    def run(self, workers: int | None = None) -> Outcome:
-        """Forms the cluster and raises the workers to a number, by default the environment's; never lowers them."""
+    def run(self, workers: int | None = None, packages: Path | None = None) -> Outcome:
+        """Forms the cluster and raises the workers to a number, by default the environment's; never lowers them.
+
+        `packages` is the folder with Microsoft's files, for a bucket that has not got them yet.
+        """
         formed = self._store.formed() is not None
         self._check_capacity(workers)
         seeds = self._find_seeds()
@@ -68,6 +73,7 @@ class Bootstrap:
         gateway = Gateway(self._fleet.gateway, identity.client, _ONE_LOOK)
         nodes = self._look(gateway)
         if not formed:
+            self._ensure_packages(packages)
             self._create(seeds, identity, exists=nodes is not None)
         self._wait_healthy(gateway)
         if not formed:
@@ -111,15 +117,16 @@ class Bootstrap:
         return {node: found[node] for node in fleet.seeds}
 
     def _look(self, gateway: Gateway) -> list[Node] | None:
-        """The cluster's nodes; None when there is no cluster. Refuses one that was formed with other seeds."""
+        """The cluster's nodes, none while it cannot tell them; None when nothing answers: there is no cluster.
+
+        Refuses a cluster that was formed with other seeds.
+        """
         try:
             nodes = gateway.nodes()
-        except GatewayUnreachableError:
-            return None
+        except GatewayUnreachableError as error:
+            return [] if error.answered else None
         except GatewayRefusedError as error:
             raise FabricServiceError(f"{error}: what answers there is no cluster of these certificates") from error
-        if not nodes:
-            return None
         wanted = self._addresses()
         odd = [
             f"{node.name} ({node.address})"
@@ -150,6 +157,12 @@ class Bootstrap:
         for made in identity.made:
             self._changed(f"made: {made}")
         return identity
+
+    def _ensure_packages(self, folder: Path | None) -> None:
+        with self._step("Service Fabric's packages") as progress:
+            found = Packages(self._clients.s3, self._fleet.bucket, self._fleet.version)
+            for name in found.ensure(folder, progress.update):
+                self._changed(f"put into the bucket: {name}")
 
     def _create(self, seeds: Mapping[str, Machine], identity: Identity, exists: bool) -> None:
         """Creates the cluster where that has not begun, and sees a creation that was begun to its end."""

@@ -29,84 +29,45 @@ from services.fabric.errors import (
     GatewayUntrustedError,
     NodeNotFoundError,
 )
+from services.fabric.state import (
+    DISABLED,
+    DOWN,
+    GONE_STATUSES,
+    OK,
+    REMOVE_NODE,
+    UP,
+    ZOMBIE_STATUSES,
+    Health,
+    Node,
+    Upgrade,
+    node_of,
+    reasons_of,
+)
+
+__all__ = [
+    "CONFIGURATION_VERSION",
+    "DISABLED",
+    "DOWN",
+    "GONE_STATUSES",
+    "OK",
+    "REMOVE_NODE",
+    "UP",
+    "ZOMBIE_STATUSES",
+    "Gateway",
+    "Health",
+    "Node",
+    "Patience",
+    "Upgrade",
+]
 
 log = logging.getLogger(__name__)
 
-UP: Final = "Up"
-DOWN: Final = "Down"
-DISABLED: Final = "Disabled"
-ZOMBIE_STATUSES: Final = frozenset({DOWN, "Invalid", "Unknown"})
-"""What a node without a machine is shown as."""
-GONE_STATUSES: Final = frozenset({"Removed"})
-OK: Final = "Ok"
-
-REMOVE_NODE: Final = "RemoveNode"
 CONFIGURATION_VERSION: Final = "06-2023"
 """The form of standalone configurations that is written and asked for
 (Azure-Samples/service-fabric-dotnet-standalone-cluster-configuration)."""
 
 _SERVER_SECONDS: Final = 10
 """How long the gateway may wait for the cluster: less than the client waits for the gateway."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node as the cluster knows it."""
-
-    name: str
-    address: str
-    type: str
-    status: str
-    is_seed: bool
-    instance_id: str
-    """Service Fabric's own: another one each time the node starts."""
-    health: str
-    upgrade_domain: str
-    fault_domain: str
-    intent: str = ""
-    """What it is being deactivated for; empty: it is not."""
-    deactivation: str = "None"
-    pending_checks: tuple[str, ...] = ()
-    """What its deactivation waits for, such as EnsureSeedNodeQuorum."""
-
-    @property
-    def zombie(self) -> bool:
-        """Whether the cluster holds a place for it and sees nobody there."""
-        return self.status in ZOMBIE_STATUSES
-
-
-@dataclass(frozen=True)
-class Health:
-    """The cluster's health, with what stands in the way of ``Ok``."""
-
-    state: str
-    reasons: tuple[str, ...]
-    nodes: Mapping[str, str]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return self.state == OK
-
-
-@dataclass(frozen=True)
-class Upgrade:
-    """How far the last change of the configuration is."""
-
-    state: str
-    version: str
-    """Of the configuration that the cluster has, or is getting."""
-    details: str
-
-    @property
-    def running(self) -> bool:
-        """Whether the cluster is being changed now."""
-        return self.state in ("RollingForwardPending", "RollingForwardInProgress", "RollingBackInProgress")
-
-    @property
-    def failed(self) -> bool:
-        """Whether it ended, and not with the configuration that was asked for."""
-        return self.state in ("RollingBackCompleted", "Failed")
 
 
 @dataclass(frozen=True)
@@ -158,7 +119,7 @@ class Gateway:
         seen: set[str] = set()
         while True:
             page = self._get("/Nodes", "6.3", "the list of nodes", **query)
-            found += [_node(item) for item in page.get("Items") or ()]
+            found += [node_of(item) for item in page.get("Items") or ()]
             token = page.get("ContinuationToken") or ""
             if not token:
                 return found
@@ -170,12 +131,12 @@ class Gateway:
     def node(self, name: str) -> Node | None:
         """One node; None when the cluster knows none of that name (it answers 204)."""
         answer = self._get(f"/Nodes/{_quoted(name)}", "6.0", f"node {name}")
-        return _node(answer) if answer else None
+        return node_of(answer) if answer else None
 
     def node_health(self, name: str) -> Health:
         """The health of one node."""
         answer = self._get(f"/Nodes/{_quoted(name)}/$/GetHealth", "6.0", f"the health of node {name}")
-        return Health(answer.get("AggregatedHealthState", "Unknown"), _reasons(answer), {})
+        return Health(answer.get("AggregatedHealthState", "Unknown"), reasons_of(answer), {})
 
     def deactivate(self, name: str, intent: str = REMOVE_NODE) -> None:
         """Begins to take a node out of use; `node` tells how far that is. Asking twice changes nothing."""
@@ -203,7 +164,7 @@ class Gateway:
         """The cluster's health."""
         answer = self._get("/$/GetClusterHealth", "6.0", "the cluster's health")
         nodes = {one["Name"]: one["AggregatedHealthState"] for one in answer.get("NodeHealthStates") or ()}
-        return Health(answer.get("AggregatedHealthState", "Unknown"), _reasons(answer), nodes)
+        return Health(answer.get("AggregatedHealthState", "Unknown"), reasons_of(answer), nodes)
 
     def manifest(self) -> str:
         """The cluster's manifest, XML."""
@@ -297,7 +258,9 @@ def _refusal(what: str, status: int, body: bytes) -> FabricServiceError:
     except (ValueError, KeyError, TypeError, AttributeError):
         code, message = "", ""
     if code in PASSING or (not code and (status >= 500 or status == 429)):
-        return GatewayUnreachableError(f"{what}: not now: {code or f'HTTP {status}'} {message}".rstrip())
+        return GatewayUnreachableError(
+            f"{what}: not now: {code or f'HTTP {status}'} {message}".rstrip(), answered=True
+        )
     if not code and status in (401, 403):
         message = "the client certificate is not one that the cluster lets do this"
     return REFUSALS.get(code, GatewayRefusedError)(what, status, code, message)
@@ -319,29 +282,3 @@ def _parsed(text: bytes | str, what: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FabricServiceError(f"{what}: the answer is no JSON object: is that a gateway?")
     return found
-
-
-def _node(item: Mapping[str, Any]) -> Node:
-    leaving = item.get("NodeDeactivationInfo") or {}
-    intent = leaving.get("NodeDeactivationIntent") or ""
-    checks = leaving.get("PendingSafetyChecks") or ()
-    return Node(
-        name=item["Name"],
-        address=item.get("IpAddressOrFQDN") or "",
-        type=item.get("Type") or "",
-        status=item.get("NodeStatus") or "Unknown",
-        is_seed=bool(item.get("IsSeedNode")),
-        instance_id=str(item.get("InstanceId") or ""),
-        health=item.get("HealthState") or "Unknown",
-        upgrade_domain=item.get("UpgradeDomain") or "",
-        fault_domain=item.get("FaultDomain") or "",
-        intent="" if intent == "Invalid" else intent,
-        deactivation=leaving.get("NodeDeactivationStatus") or "None",
-        pending_checks=tuple(str(check.get("SafetyCheck", {}).get("Kind", "")) for check in checks),
-    )
-
-
-def _reasons(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the cluster itself says is wrong."""
-    wrapped = (one.get("HealthEvaluation") or {} for one in answer.get("UnhealthyEvaluations") or ())
-    return tuple(text for one in wrapped if (text := one.get("Description")))

@@ -10,7 +10,14 @@ class FabricServiceError(ServiceError):
 
 
 class GatewayUnreachableError(FabricServiceError):
-    """The gateway does not answer, or says itself that it cannot just now: the same request may succeed later."""
+    """The gateway does not answer, or says itself that it cannot just now: the same request may succeed later.
+
+    `answered`: something said so, which is no proof that there is no cluster.
+    """
+
+    def __init__(self, message: str, *, answered: bool = False) -> None:
+        self.answered = answered
+        super().__init__(message)
 
 
 class GatewayUntrustedError(FabricServiceError):

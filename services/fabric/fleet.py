@@ -41,6 +41,8 @@ class Fleet:
     node_secret: str
     client_secret: str
     management_address: str
+    version: str
+    """Of Service Fabric, for a cluster that is formed now."""
     diagnostics: str | None = None
     workers: int = DEFAULT_WORKERS
 
@@ -66,6 +68,7 @@ def described(outputs: Mapping[str, Any]) -> Fleet:
             node_secret=found["node_certificate_secret"],
             client_secret=found["client_certificate_secret"],
             management_address=found["management_address"],
+            version=found["service_fabric_version"],
             diagnostics=found.get("diagnostics_share"),
             workers=int(found.get("workers", DEFAULT_WORKERS)),
         )

@@ -114,6 +114,11 @@ class Secrets:
         root = authority.read_pem(credentials.authority, self._fleet.client_secret)
         node, _ = authority.read_pfx(nodes, self._fleet.node_secret)
         own = authority.read_pem(credentials.certificate, self._fleet.client_secret)
+        if credentials.server_name != authority.node_name(self._fleet.cluster):
+            raise FabricServiceError(
+                f"{self._fleet.client_secret}: server_name is {credentials.server_name}, but the machines look for "
+                f"the certificate of {authority.node_name(self._fleet.cluster)}: have one issued to that name"
+            )
         for certificate, expected, where in (
             (node, credentials.server_name, self._fleet.node_secret),
             (own, credentials.client_name, self._fleet.client_secret),

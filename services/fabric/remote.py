@@ -1,8 +1,8 @@
 """Steps of the installation on the machines, through SSM Run Command.
 
-A machine knows one script, ``form.ps1``, and a command is one line that names a step of it. What a step is for stands
-in the command's comment, so that an interrupted run finds what it had begun. Output is what SSM keeps of it, the last
-24,000 characters (Systems Manager API Reference, GetCommandInvocation).
+A machine knows one script, ``form.ps1``, and a command is one line that names a step of it. What a step is for
+stands in the command's comment, so that an interrupted run finds what it had begun. Output is what SSM keeps of it,
+the first 24,000 characters (Systems Manager API Reference, GetCommandInvocation).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -84,7 +84,7 @@ def refuse_while_running(gateway: Gateway) -> Upgrade:
     status = gateway.upgrade_status()
     if status.running:
         raise FabricServiceError(
-            f"the cluster is being upgraded to {status.version} ({status.state}): wait until that has ended"
+            f"the cluster is being upgraded ({status.state}, configuration {status.version}): wait until that ends"
         )
     return status
 

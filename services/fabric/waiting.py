@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from services.fabric.errors import FabricServiceError
 
@@ -40,18 +40,26 @@ class Limits:
     """Between two looks."""
 
 
+_FIRST_PAUSE_S: Final = 0.5
+
+
 class NotYet(Exception):  # noqa: N818 - no error: the answer of a look that has to be taken again
     """It is not so yet; the message says what is still missing."""
 
 
 def until(look: Callable[[], Value], what: str, limit_s: float, pause_s: float, progress: Progress) -> Value:
-    """Looks again while `look` raises `NotYet`. Raises `FabricServiceError` when the time is over."""
+    """Looks again while `look` raises `NotYet`: soon at first, then every `pause_s` seconds.
+
+    Raises `FabricServiceError` when the time is over.
+    """
     deadline = time.monotonic() + limit_s
+    pause = min(_FIRST_PAUSE_S, pause_s)
     while True:
         try:
             return look()
         except NotYet as missing:
             progress.update(str(missing))
-            if time.monotonic() + pause_s > deadline:
+            if time.monotonic() + pause > deadline:
                 raise FabricServiceError(f"{what}: not within {limit_s:.0f} s: {missing}") from None
-        time.sleep(pause_s)
+        time.sleep(pause)
+        pause = min(pause * 1.5, pause_s)

@@ -91,7 +91,7 @@ def test_an_up_killed_with_its_provider_recovers_and_every_later_stage_can_be_in
         noted.write('{"call":"last","urn":"urn:pulumi:sandbox::fleetstream::aws:sqs/queue:Queue::asked-for"}\n')
     recovered = fleetstream("recover", "--name", name)
     assert recovered.returncode == 0, recovered.stderr
-    assert "Whether asked-for had been made cannot be told" in " ".join(recovered.stderr.split())
+    assert "asked-for had been made cannot be told" in " ".join(recovered.stderr.split())
     assert_unchanged(name)
 
     for stage, words in (

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 import os
 import subprocess
 import sys
@@ -94,12 +95,15 @@ class Declaration:
         return [each for each in self.resources if each.type.endswith(f":{type_}")]
 
 
-def declare(name: str) -> Declaration:
-    """Declares a tracked environment's whole program."""
+def declare(name: str, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Declaration:
+    """Declares a tracked environment's whole program, with some of its settings changed."""
     outputs: dict[str, Any] = {}
+    config = stack_config(name)
+    values = json.loads(config[settings.KEY])
+    change(values)
 
     def body() -> None:
-        chosen, region = settings.load(stack_config(name))
+        chosen, region = settings.load({**config, settings.KEY: json.dumps(values)})
         outputs.update(program.declare(environment.enter(chosen, region)))
 
     recorder = run_mocked(body, stack=name)

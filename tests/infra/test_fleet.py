@@ -12,6 +12,10 @@ import tree_sitter_powershell
 from declared import ACCOUNT, ROOT, Declaration
 from tree_sitter import Language, Node, Parser
 
+from infra import fleet
+from services.fabric import configuration
+
+WORKERS = "fleetstream-sandbox-workers"
 SCRIPTS = ROOT / "infra" / "user_data"
 
 
@@ -31,7 +35,7 @@ def statements(declaration: Declaration, name: str) -> dict[str, dict[str, Any]]
     return {statement["Sid"]: statement for statement in document["Statement"]}
 
 
-@pytest.mark.parametrize(("name", "seeds"), [("sandbox", 3), ("prod", 7)])
+@pytest.mark.parametrize(("name", "seeds"), [("sandbox", 5), ("prod", 7)])
 def test_each_seed_is_a_group_of_one_with_an_address_and_a_disk(
     name: str, seeds: int, request: pytest.FixtureRequest
 ) -> None:
@@ -57,7 +61,7 @@ def test_seeds_are_spread_over_the_zones(prod: Declaration) -> None:
 
 def test_workers_wait_for_the_cluster(sandbox: Declaration) -> None:
     group = sandbox.one("Group", "fleet-workers").properties
-    assert (group["minSize"], group["maxSize"], group["desiredCapacity"]) == (0, 3, 0)
+    assert (group["minSize"], group["maxSize"], group["desiredCapacity"]) == (0, 8, 0)
     assert group["vpcZoneIdentifiers"] == [f"network-private-eu-central-1{zone}-id" for zone in "abc"]
 
 
@@ -77,36 +81,76 @@ def test_machines_have_no_key_pair_and_the_newest_image(sandbox: Declaration) ->
         assert each.properties["imageId"].startswith("resolve:ssm:/aws/service/ami-windows-latest/")
 
 
-@pytest.mark.parametrize(("name", "start"), [("fleet-seed-0", "seed.ps1"), ("fleet-workers", "worker.ps1")])
-def test_what_starts_is_what_was_published(sandbox: Declaration, name: str, start: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "scripts"),
+    [
+        ("fleet-seed-0", ["common.ps1", "fabric.ps1", "elevated.ps1", "form.ps1", "seed.ps1"]),
+        ("fleet-workers", ["common.ps1", "fabric.ps1", "worker.ps1"]),
+    ],
+)
+def test_what_starts_is_what_was_published(sandbox: Declaration, name: str, scripts: list[str]) -> None:
     script, settings = user_data(sandbox, name)
     assert script.startswith("<powershell>\n")
     assert script.endswith("</powershell>\n")
     assert len(script) < 16 * 1024
-    assert [each["name"] for each in settings["scripts"]] == ["common.ps1", start]
-    assert settings["start"] == start
+    assert [each["name"] for each in settings["scripts"]] == scripts
+    assert settings["start"] == scripts[-1]
     for each in settings["scripts"]:
-        published = sandbox.one("BucketObjectv2", f"fleet-nodes-{each['name']}").properties
+        published = sandbox.one("BucketObjectv2", f"fleet-boot-{each['name']}").properties
         assert (published["key"], published["bucket"]) == (each["key"], settings["bucket"])
         assert hashlib.sha256(published["content"].encode()).hexdigest() == each["sha256"]
 
 
-def test_every_node_may_read_scripts_and_be_managed_and_no_more(sandbox: Declaration) -> None:
-    worker = statements(sandbox, "fleet-nodes-worker")
-    assert set(worker) == {"BeManaged", "OpenChannels", "KnowTags", "FetchScripts", "ReadScripts"}
-    assert worker["FetchScripts"]["Resource"] == [
-        f"arn:aws:x:eu-central-1:{ACCOUNT}:fleet-nodes-scripts-bucket/boot/*"
+def test_scripts_are_fetched_with_all_that_they_load() -> None:
+    for start, loaded in (("seed", fleet._SCRIPTS["seed"]), ("worker", fleet._SCRIPTS["worker"])):
+        named = set()
+        for name in loaded:
+            named |= set(re.findall(r"Join-Path \$PSScriptRoot '([\w.]+)'", (SCRIPTS / name).read_text()))
+        assert named <= set(loaded), start
+
+
+def test_a_worker_is_told_which_hook_waits_for_it_and_a_seed_is_not(sandbox: Declaration) -> None:
+    _, worker = user_data(sandbox, "fleet-workers")
+    _, seed = user_data(sandbox, "fleet-seed-3")
+    assert (worker["group"], worker["hook"], worker["node"]) == (WORKERS, "worker-launch", "")
+    assert (seed["group"], seed["hook"], seed["node"]) == ("", "", "seed-3")
+    for told in (worker, seed):
+        assert told["administrator"].endswith(":credentials-administrator")
+        assert told["certificate"].endswith(":credentials-node-certificate")
+        assert (told["version"], told["packages"]) == ("10.1.2175.9590", "packages/")
+
+
+def test_a_node_may_do_what_its_scripts_do_and_no_more(sandbox: Declaration) -> None:
+    seed, worker = statements(sandbox, "fleet-nodes-seed"), statements(sandbox, "fleet-nodes-worker")
+    both = {"BeManaged", "OpenChannels", "FindNodes", "FetchScripts", "ReadScripts", "FetchSecrets", "OpenSecrets"}
+    assert set(seed) - set(worker) == {"FindDisk", "FetchConfiguration"}
+    assert set(worker) - set(seed) == {"AnswerHook", "NameItself"}
+    assert set(seed) & set(worker) == both
+    bucket = f"arn:aws:x:eu-central-1:{ACCOUNT}:fleet-boot-scripts-bucket"
+    assert worker["FetchScripts"]["Resource"] == [f"{bucket}/boot/*", f"{bucket}/packages/*"]
+    assert seed["FetchConfiguration"]["Resource"] == [f"{bucket}/cluster/*"]
+    secrets = [arn.rpartition(":")[2] for arn in worker["FetchSecrets"]["Resource"]]
+    assert secrets == ["credentials-administrator", "credentials-node-certificate"]
+    assert worker["AnswerHook"]["Resource"] == [
+        f"arn:aws:autoscaling:eu-central-1:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/{WORKERS}"
     ]
 
 
-def test_a_seed_attaches_disks_of_its_cluster_only(sandbox: Declaration) -> None:
-    seed = statements(sandbox, "fleet-nodes-seed")
-    own = "fleetstream-sandbox-fleet"
-    assert seed["AttachDisk"]["Condition"]["StringEquals"] == {
-        "aws:ResourceTag/cluster": own,
-        "aws:ResourceTag/role": "seed-data",
+def test_a_worker_names_workers_of_its_cluster_only_and_says_nothing_else_of_them(sandbox: Declaration) -> None:
+    condition = statements(sandbox, "fleet-nodes-worker")["NameItself"]["Condition"]
+    assert condition == {
+        "StringEquals": {
+            "aws:ResourceTag/cluster": "fleetstream-sandbox-fleet",
+            "aws:ResourceTag/role": "worker",
+        },
+        "ForAllValues:StringEquals": {"aws:TagKeys": ["node"]},
     }
-    assert seed["AttachToSeed"]["Condition"]["StringEquals"]["aws:ResourceTag/cluster"] == own
+
+
+def test_no_node_attaches_disks(sandbox: Declaration) -> None:
+    for kind in ("seed", "worker"):
+        actions = [one for each in statements(sandbox, f"fleet-nodes-{kind}").values() for one in each["Action"]]
+        assert not [action for action in actions if "Attach" in action or "CreateVolume" in action]
 
 
 def test_nodes_are_reached_by_nodes_and_load_balancers_only(sandbox: Declaration) -> None:
@@ -139,7 +183,7 @@ def test_auto_scaling_may_use_the_disks_key_before_a_seed_starts(sandbox: Declar
 
 
 def test_scripts_are_kept_and_leave_with_the_sandbox(sandbox: Declaration, prod: Declaration) -> None:
-    name = "fleet-nodes-scripts"
+    name = "fleet-boot-scripts"
     (rule,) = sandbox.one("BucketLifecycleConfiguration", f"{name}-lifecycle").properties["rules"]
     assert "expiration" not in rule
     assert sandbox.one("Bucket", f"{name}-bucket").properties["forceDestroy"] is True
@@ -161,6 +205,20 @@ def test_scripts_are_powershell(path: Path) -> None:
 def test_scripts_carry_no_secret() -> None:
     for path in SCRIPTS.glob("*.ps1"):
         assert not re.search(r"AKIA|-----BEGIN|ConvertTo-SecureString[^\n]*-AsPlainText", path.read_text())
+
+
+def test_no_password_goes_where_others_read() -> None:
+    """Transcripts have what is written out; what is handed to a process is in its command line."""
+    for path in SCRIPTS.glob("*.ps1"):
+        for line in path.read_text().splitlines():
+            if re.search(r"(?i)\.password|SecretString", line):
+                assert not re.search(r"(?i)Write-|Out-|Set-Content|Start-Process|-Argument\\b", line), line
+
+
+def test_machines_and_configuration_agree_on_the_data_root() -> None:
+    script = (SCRIPTS / "fabric.ps1").read_text()
+    assert f"$script:DataRoot = '{configuration.DATA_ROOT}'" in script
+    assert f"$script:LogRoot = '{configuration.LOG_ROOT}'" in script
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.ps1")), ids=lambda path: path.name)

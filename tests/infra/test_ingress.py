@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 import pytest
-from declared import Declaration, run_mocked, stack_config
+from declared import Declaration, declare, run_mocked, stack_config
 
 from infra import __main__ as program
 from infra import environment, rules, settings
@@ -49,14 +49,54 @@ def test_listeners_forward_to_the_nodes_ports(sandbox: Declaration) -> None:
 
 
 def test_management_is_for_whom_the_settings_name(sandbox: Declaration) -> None:
-    entrances = rules_of(sandbox, "SecurityGroupIngressRule", "ingress-management")
+    rules = rules_of(sandbox, "SecurityGroupIngressRule", "ingress-management")
+    (function,) = [each for each in rules if "referencedSecurityGroupId" in each]
+    assert (function["referencedSecurityGroupId"], function["fromPort"]) == ("scale-in-id", 19080)
+    entrances = [each for each in rules if each is not function]
     assert {(each["fromPort"], each["toPort"], each["prefixListId"]) for each in entrances} == {
         (port, port, "ingress-management-clients-id") for port in (19000, 19080)
     }
     assert not any("cidrIpv4" in each for each in entrances)
     clients = sandbox.one("ManagedPrefixList").properties
     assert [entry["cidr"] for entry in clients["entries"]] == ["10.10.0.0/16"]
-    assert clients["maxEntries"] * len(entrances) <= 60
+    assert clients["maxEntries"] * len(entrances) + 1 <= 60
+
+
+@pytest.fixture(scope="module")
+def hosted() -> Declaration:
+    """With agents on the internet that deploy to the cluster."""
+    ranges = [{"cidr": f"20.37.{n}.0/24", "description": "hosted agents"} for n in (158, 159)]
+    return declare("sandbox", lambda values: values["ingress"].update(public_management=ranges))
+
+
+def test_the_gateway_is_on_the_internet_for_named_ranges_only(hosted: Declaration) -> None:
+    balancer = hosted.one("LoadBalancer", "ingress-public").properties
+    assert (balancer["internal"], balancer["securityGroups"]) == (False, ["ingress-public-id"])
+    (entrance,) = rules_of(hosted, "SecurityGroupIngressRule", "ingress-public")
+    assert (entrance["fromPort"], entrance["toPort"]) == (19080, 19080)
+    assert entrance["prefixListId"] == "ingress-public-clients-id"
+    assert "cidrIpv4" not in entrance
+    clients = hosted.one("ManagedPrefixList", "ingress-public-clients").properties
+    assert ([each["cidr"] for each in clients["entries"]], clients["maxEntries"]) == (
+        ["20.37.158.0/24", "20.37.159.0/24"],
+        2,
+    )
+    assert len(hosted.one("Group", "fleet-seed-0").properties["targetGroupArns"]) == 3
+    nodes = rules_of(hosted, "SecurityGroupIngressRule", "fleet-nodes")
+    assert [each["fromPort"] for each in nodes if each.get("referencedSecurityGroupId") == "ingress-public-id"] == [
+        19080
+    ]
+
+
+def test_the_gateway_on_the_internet_is_never_for_the_world(hosted: Declaration) -> None:
+    entrance = hosted.one("SecurityGroupIngressRule", "ingress-public-from-clients-public-gateway")
+    assert list(rules.judge(entrance.type, entrance.properties, {443, 19080})) == []
+    world = {**entrance.properties, "cidrIpv4": "0.0.0.0/0"}
+    assert [name for name, _ in rules.judge(entrance.type, world, {443, 19080})] == ["network-closed"]
+
+
+def test_nothing_manages_over_the_internet_unasked(sandbox: Declaration) -> None:
+    assert {each.name for each in sandbox.all("LoadBalancer")} == {"ingress-traffic", "ingress-management"}
 
 
 @pytest.mark.parametrize(("group", "ports"), [("ingress-traffic", {8443}), ("ingress-management", {19000, 19080})])

@@ -7,7 +7,8 @@ import pytest
 from declared import ACCOUNT, Declaration
 
 from infra.alarms import of_brokers
-from infra.sections import Monitoring
+from infra.fleet_alarms import of_fleet
+from infra.sections import Fleet, Monitoring, ScaleIn
 
 TOPIC = f"arn:aws:x:eu-central-1:{ACCOUNT}:monitoring-alarms"
 OWN_ALARMS = {
@@ -41,10 +42,29 @@ def test_brokers_delivery_and_functions_are_watched(sandbox: Declaration) -> Non
         "archive-lag",
         "archive-throttled",
         "gate-failing",
-        "archive-gate-errors",
-        "archive-gate-throttles",
-        "archive-gate-dead-letters",
+        *(
+            f"{function}-{kind}"
+            for function in ("archive-gate", "scale-in", "seed-launch")
+            for kind in ("errors", "throttles", "dead-letters")
+        ),
+        "seeds-near-quorum",
+        "workers-retained",
+        "sweep-missing",
+        "scale-in-undone",
+        "snapshots-failing",
     }
+
+
+@pytest.mark.parametrize(("seeds", "fewest"), [(3, 3), (5, 4), (7, 5), (9, 6)])
+def test_seeds_call_somebody_while_one_more_may_still_be_lost(seeds: int, fewest: int) -> None:
+    (alarm,) = [each for each in of_fleet("c", "q", "p", Fleet(seeds=seeds)) if each.name == "seeds-near-quorum"]
+    assert (alarm.comparison, alarm.threshold, alarm.statistic) == ("below", fewest, "Minimum")
+
+
+def test_a_sweep_is_missed_after_three_of_its_turns() -> None:
+    chosen = Fleet(scale_in=ScaleIn(sweep_minutes=5))
+    (alarm,) = [each for each in of_fleet("c", "q", "p", chosen) if each.name == "sweep-missing"]
+    assert (alarm.minutes, alarm.missing) == (15, "breaching")
 
 
 def test_every_alarm_tells_when_it_begins_and_when_it_ends(sandbox: Declaration) -> None:

@@ -39,17 +39,16 @@ def test_exports_are_what_tools_read(sandbox: Declaration) -> None:
         "dashboard",
         "delivery_stream",
         "file_system",
+        "fleet",
         "flows",
         "functions",
         "kafka_cluster_arn",
         "management_address",
         "private_subnet_ids",
         "region",
-        "seeds",
         "topics",
         "traffic_address",
         "vpc_id",
-        "worker_group",
     ]
 
 
@@ -214,7 +213,7 @@ def test_the_gate_may_write_its_own_log_and_dead_letters_only(sandbox: Declarati
 
 
 def test_the_function_is_what_was_packaged_for(sandbox: Declaration) -> None:
-    function = sandbox.one("Function").properties
+    function = sandbox.one("Function", "archive-gate-function").properties
     assert (function["runtime"], function["architectures"]) == ("python3.11", ["x86_64"])
     assert function["handler"] == "services.ingestion.archive_gate.handler.handle"
     assert sandbox.one("LogGroup", "archive-gate-log").properties["name"] == f"/aws/lambda/{function['name']}"

@@ -97,6 +97,9 @@ MUTANTS = [
     ("ebs-encrypted", "LaunchTemplate", put("blockDeviceMappings", None)),
     ("ebs-encrypted", "Volume", put("encrypted", False)),
     ("ebs-encrypted", "Volume", put("kmsKeyId", None)),
+    ("lambda-own-group", "lambda/function:Function", put("vpcConfig", {"subnetIds": ["subnet-1"]})),
+    ("secret-encrypted", "Secret", put("kmsKeyId", None)),
+    ("secret-encrypted", "Secret", put("kmsKeyId", "alias/aws/secretsmanager")),
     ("lambda-dead-letters", "FunctionEventInvokeConfig", put("destinationConfig.onFailure.destination", "")),
 ]
 
@@ -143,6 +146,8 @@ def test_every_fault_of_a_resource_is_told(prod: Declaration) -> None:
         ("FileSystem", {"encrypted": UNKNOWN, "kmsKeyId": UNKNOWN}),
         ("FileSystemPolicy", {"policy": UNKNOWN}),
         ("sns/topic:Topic", {"kmsMasterKeyId": UNKNOWN}),
+        ("Secret", {"kmsKeyId": UNKNOWN}),
+        ("lambda/function:Function", {"vpcConfig": {"subnetIds": UNKNOWN, "securityGroupIds": UNKNOWN}}),
         ("FirehoseDeliveryStream", {"extendedS3Configuration": {"kmsKeyArn": UNKNOWN}}),
     ],
 )

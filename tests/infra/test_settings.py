@@ -125,7 +125,7 @@ def test_five_mistakes_are_reported_at_once() -> None:
         ("monitoring.disk_percent", 100, "1 to 99 %"),
         ("ingress.traffic", [], "1 to 50 listeners"),
         ("ingress.traffic", [{"port": 443, "target_port": 1}, {"port": 443, "target_port": 2}], "443 is named twice"),
-        ("ingress.management_clients_max", 31, "1 to 30"),
+        ("ingress.management_clients_max", 30, "1 to 29"),
         ("ingress.management_clients", [{"cidr": f"10.{n}.0.0/16", "description": "x"} for n in range(11)], "into"),
         ("ingress.management_clients", [{"cidr": "10.0.0.0/8", "description": "x"}] * 2, "10.0.0.0/8 is named twice"),
         ("operations.log_retention_days", 2, "not one of 1, 3, 5"),
@@ -134,7 +134,25 @@ def test_five_mistakes_are_reported_at_once() -> None:
         ("fleet.seeds", 11, "less than or equal to 9"),
         ("fleet.seed_instance_type", "m7g.large", "ARM processor"),
         ("fleet.worker_instance_type", "large", "no instance type"),
-        ("fleet.certificate_secret_arn", "secret", "no secret's ARN"),
+        ("fleet.service_fabric_version", "10.1", "all four numbers"),
+        ("fleet.worker_cpu_percent", 0, "how busy workers are kept"),
+        ("fleet.hooks.worker_launch_seconds", 7201, "30 to 7200 s"),
+        ("fleet.scale_in.poll_seconds", 901, "1 to 900 s"),
+        ("fleet.scale_in.sweep_minutes", 0, "1 to 60 min"),
+        ("fleet.snapshots.every_hours", 5, "not one of 1, 2, 3, 4, 6, 8, 12, 24"),
+        ("fleet.snapshots.at", "24:00", "no time of day"),
+        ("fleet.file_server.directory_id", "corp.example.com", "no directory's id"),
+        ("fleet.file_server.throughput_mb", 8, "not one of 32"),
+        ("fleet.file_server.storage_gb", 31, "32 to 65536"),
+        ("ingress.public_management", [{"cidr": "10.0.0.0/16", "description": "x"}], "not on the internet"),
+        ("ingress.public_management", [{"cidr": "0.0.0.0/0", "description": "x"}], "wider than a /8"),
+        ("ingress.public_management", [{"cidr": "20.37.158.0/23", "description": "x"}] * 2, "named twice"),
+        (
+            "ingress.public_management",
+            [{"cidr": f"20.37.{n}.0/24", "description": "x"} for n in range(61)],
+            "61 ranges: a security group takes 60 rules",
+        ),
+        ("operations.secret_recovery_days", 6, "takes 7 to 30, or 0"),
         ("operations.protect_data", True, "both protected and disposable"),
         ("operations.disposable", "yes", "found 'yes'"),
     ],
@@ -217,3 +235,18 @@ def test_every_setting_says_what_it_is() -> None:
         return found
 
     assert undescribed(settings.Settings) == []
+
+
+def test_without_nat_what_functions_call_has_an_endpoint_inside() -> None:
+    chosen = good()
+    chosen["network"]["nat"] = "none"
+    (problem,) = problems(
+        {**chosen, "network": {**chosen["network"], "interface_endpoints": ["kafka", "sts", "sqs"]}}
+    )
+    assert "without NAT nothing inside reaches autoscaling, ec2, secretsmanager" in problem
+
+
+def test_as_many_ranges_as_rules_fit_may_manage_over_the_internet() -> None:
+    ranges = [{"cidr": f"20.37.{n}.0/24", "description": "x"} for n in range(60)]
+    config = {"aws:region": "eu-central-1", KEY: json.dumps(with_value("ingress.public_management", ranges))}
+    assert len(load(config)[0].ingress.public_management) == 60

@@ -10,6 +10,7 @@ from moto.autoscaling.exceptions import ValidationError
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import camelcase_to_underscores
 
 from envs.sandbox.aws import autoscaling_victims
 from envs.sandbox.aws.autoscaling import GroupsBackend
@@ -75,7 +76,8 @@ class Response(AutoScalingResponse):
 
     def call_action(self) -> TYPE_RESPONSE:
         if (action := self._get_action()) in _UNKNOWN:
-            raise NotImplementedError(f"{action} of Auto Scaling")
+            # In moto's words, which the server turns into an answer.
+            raise NotImplementedError(f"The {camelcase_to_underscores(action)} action has not been implemented")
         with self.backend.lock:
             return super().call_action()
 

@@ -102,7 +102,7 @@ def check_surroundings(spec: dict[str, Any], role: Role, account_id: str, region
     if subnets := (spec.get("VpcConfig") or {}).get("SubnetIds"):
         groups = spec["VpcConfig"].get("SecurityGroupIds") or []
         _check_network(subnets, groups, account_id, region)
-        rules.check_may_attach(role, subnets, groups, f"{region}:{account_id}")
+        rules.check_may_attach(role, subnets, groups, account_id, region)
 
 
 def check_target(target: str, role: Role) -> None:

@@ -11,7 +11,7 @@ import binascii
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
@@ -130,21 +130,19 @@ def check_may(role: Role, call: str, queue_arn: str) -> None:
         )
 
 
-def check_may_attach(role: Role, subnet_ids: Iterable[str], group_ids: Iterable[str], where: str) -> None:
-    """The role may manage the network interfaces of a function in these subnets; `where` is "region:account".
-
-    A new interface is made in a subnet and with groups, each of which the role needs; looking interfaces up knows no
-    resource (Service Authorization Reference, Amazon EC2).
-    """
-    interface = f"arn:aws:ec2:{where}:network-interface/eni-0123456789abcdef0"
-    made_of = [f"arn:aws:ec2:{where}:subnet/{each}" for each in subnet_ids]
-    made_of += [f"arn:aws:ec2:{where}:security-group/{each}" for each in group_ids]
-    wanted = [
-        *(("CreateNetworkInterface", resource) for resource in (interface, *made_of)),
+def check_may_attach(role: Role, subnets: Sequence[str], groups: Sequence[str], account_id: str, region: str) -> None:
+    """The role may manage the network interfaces of a function in a VPC: make them in its subnets with its groups,
+    take any of them away, and look all of them up (Lambda Developer Guide, "Giving Lambda functions access to
+    resources in an Amazon VPC")."""
+    here = f"arn:aws:ec2:{region}:{account_id}"
+    interface = f"{here}:network-interface/eni-0123456789abcdef0"
+    placed = [*(f"{here}:subnet/{each}" for each in subnets), *(f"{here}:security-group/{each}" for each in groups)]
+    needed = [
+        *(("CreateNetworkInterface", resource) for resource in (interface, *placed)),
         ("DescribeNetworkInterfaces", "*"),
         ("DeleteNetworkInterface", interface),
     ]
-    for action, resource in wanted:
+    for action, resource in needed:
         if not policy.permits(role_documents(role), f"ec2:{action}", resource):
             raise InvalidParameterValueException(
                 f"The provided execution role does not have permissions to call {action} on EC2"

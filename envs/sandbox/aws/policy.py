@@ -20,6 +20,9 @@ _OPERATORS: Final = frozenset(
     {"ArnEquals", "ArnLike", "Bool", "StringEquals", "StringEqualsIgnoreCase", "StringLike"}
 )
 _ABSENT: Final = "Null"
+_QUANTIFIERS: Final = {"ForAllValues": all, "ForAnyValue": any}
+_TAG_KEYS: Final = "aws:tagkeys"
+_REQUEST_TAG: Final = "aws:requesttag/"
 _ARN_PARTS: Final = 6
 
 
@@ -209,6 +212,8 @@ def _principal_matches(kind: str, value: str, call: Call) -> bool:
 
 
 def _condition_holds(operator: str, key: str, wanted: list[str], call: Call) -> bool:
+    if ":" in operator:
+        return _quantified_holds(operator, key, wanted, call)
     base = operator.removesuffix("IfExists")
     plain = base.replace(_NEGATED, "", 1)
     if plain not in _OPERATORS and operator != _ABSENT:
@@ -226,6 +231,16 @@ def _condition_holds(operator: str, key: str, wanted: list[str], call: Call) -> 
     if present is None:
         return operator.endswith("IfExists") or negated
     return any(_compare(plain, present, pattern) for pattern in wanted) is not negated
+
+
+def _quantified_holds(operator: str, key: str, wanted: list[str], call: Call) -> bool:
+    """Of the keys with several values only the names of the request's tags are known here. Of none, all are as wanted
+    (IAM User Guide, "Set operators for multivalued context keys")."""
+    quantifier, _, plain = operator.partition(":")
+    if quantifier not in _QUANTIFIERS or plain not in _OPERATORS or key.lower() != _TAG_KEYS:
+        raise PolicyError(f"the condition {operator!r} on {key!r} is not evaluated by the emulated AWS")
+    names = [each.partition("/")[2] for each in call.context if each.lower().startswith(_REQUEST_TAG)]
+    return _QUANTIFIERS[quantifier](any(_compare(plain, name, pattern) for pattern in wanted) for name in names)
 
 
 def _compare(operator: str, value: str, wanted: str) -> bool:

@@ -1,5 +1,7 @@
 """The image store: what was uploaded, by its path. Of files that nothing here reads only the size is kept."""
 
+import io
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +20,8 @@ class _File:
     size: int
     at: datetime
     content: bytes
+    members: tuple[str, ...]
+    """What is in it, when it is an archive."""
 
 
 class ImageStore:
@@ -30,12 +34,13 @@ class ImageStore:
         """Stores a file, in place of what was there."""
         name = _clean(path)
         kept = content if name.lower().endswith(_READ) else b""
-        self._files[name] = _File(len(content), datetime.fromtimestamp(at, UTC), kept)
+        self._files[name] = _File(len(content), datetime.fromtimestamp(at, UTC), kept, _members(name, content))
 
     def folder(self, path: str) -> dict[str, bytes]:
         """The files below a folder, by their path in it; only manifests have content.
 
-        Raises `FabricError` when there is no such folder.
+        An archive stands for the folder that it was made from (`sfctl application upload --compress`). Raises
+        `FabricError` when there is no such folder.
         """
         inside = _clean(path) + "/"
         found = {
@@ -43,6 +48,8 @@ class ImageStore:
         }
         if not found:
             raise FabricError("FABRIC_E_FILE_NOT_FOUND", f"the image store has no folder {path}")
+        for name in list(found):
+            found |= {f"{name[:-4]}/{member}": b"" for member in self._files[inside + name].members}
         return {name: content for name, content in found.items() if name.rpartition("/")[2] != _FOLDER_MARK}
 
     def delete(self, path: str) -> None:
@@ -79,6 +86,16 @@ class ImageStore:
                 "FileVersion": {"VersionNumber": "1", "EpochDataLossNumber": "1", "EpochConfigurationNumber": "1"},
                 "ModifiedDate": file.at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             }
+
+
+def _members(name: str, content: bytes) -> tuple[str, ...]:
+    if not name.lower().endswith(".zip"):
+        return ()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return tuple(archive.namelist())
+    except zipfile.BadZipFile:
+        return ()
 
 
 def _clean(path: str) -> str:

@@ -18,7 +18,7 @@ from envs.sandbox.fabric.errors import FabricError, MachineError
 from envs.sandbox.fabric.model import Cluster
 from envs.sandbox.fabric.nodes import Status
 from envs.sandbox.fabric.world import DataRoot
-from services.fabric import configuration, domains
+from services.fabric import configuration, domains, packages
 
 if TYPE_CHECKING:
     from envs.sandbox.fabric.machine import Machine
@@ -29,11 +29,7 @@ _DISK_S: Final = 300.0
 _JOIN_S: Final = 600.0
 _SIGN_S: Final = 30.0
 """Between two signs of life while a worker waits, as the shortest life cycle hook takes them."""
-_SCRIPTS_PACKAGE: Final = "Microsoft.Azure.ServiceFabric.WindowsServer.{}.zip"
-_RUNTIME_CABINET: Final = "MicrosoftAzureServiceFabric.{}.cab"
-_RUNTIME_SETUP: Final = "MicrosoftServiceFabric.{}.exe"
-PACKAGES: Final = (_SCRIPTS_PACKAGE, _RUNTIME_CABINET, _RUNTIME_SETUP)
-"""What Microsoft offers of each version, and the scripts look for in the bucket."""
+_SCRIPTS_PACKAGE, _RUNTIME_CABINET, _RUNTIME_SETUP = packages.NAMES
 
 
 def load(machine: "Machine") -> None:

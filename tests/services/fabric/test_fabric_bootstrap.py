@@ -3,13 +3,15 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from services.fabric import rules
-from services.fabric.authority import issue
+from services.fabric import authority, rules
+from services.fabric.authority import Issued, issue
 from services.fabric.bootstrap import Bootstrap, Outcome
+from services.fabric.credentials import Credentials
 from services.fabric.errors import FabricServiceError
 from services.fabric.fleet import described
 from services.fabric.remote import StepFailedError
@@ -114,39 +116,59 @@ def test_an_interruption_before_the_password_was_changed_everywhere(stage: Stage
 @pytest.mark.parametrize("half", ["nodes", "client"])
 def test_certificates_that_were_half_stored_are_made_again(stage: Stage, half: str) -> None:
     issued = issue(stage.fleet.cluster)
-    manager = stage.aws.client("secretsmanager")
     if half == "nodes":
-        manager.put_secret_value(SecretId=stage.fleet.node_secret, SecretBinary=issued.nodes)
+        put(stage, nodes=issued.nodes)
     else:
-        manager.put_secret_value(SecretId=stage.fleet.client_secret, SecretString=json.dumps(vars(issued.client)))
+        put(stage, client=issued.client)
     assert form(stage, workers=0).seeds == 3
 
 
-def test_a_teams_own_certificates_are_left_alone(stage: Stage) -> None:
-    issued = issue("team")
+def of_a_team(monkeypatch: pytest.MonkeyPatch, cluster: str) -> Issued:
+    """Certificates for the cluster from an authority that is not made here."""
+    with monkeypatch.context() as patched:
+        patched.setattr(authority, "authority_name", lambda _cluster: "the team's root")
+        return issue(cluster)
+
+
+def put(stage: Stage, nodes: bytes | None = None, client: Credentials | None = None) -> None:
     manager = stage.aws.client("secretsmanager")
-    manager.put_secret_value(SecretId=stage.fleet.node_secret, SecretBinary=issued.nodes)
+    if nodes is not None:
+        manager.put_secret_value(SecretId=stage.fleet.node_secret, SecretBinary=nodes)
+    if client is not None:
+        manager.put_secret_value(SecretId=stage.fleet.client_secret, SecretString=json.dumps(vars(client)))
+
+
+def test_a_teams_own_certificates_are_left_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    issued = of_a_team(monkeypatch, stage.fleet.cluster)
+    put(stage, nodes=issued.nodes)
     with pytest.raises(FabricServiceError, match="put in both"):
         form(stage)
-    manager.put_secret_value(SecretId=stage.fleet.client_secret, SecretString=json.dumps(vars(issued.client)))
+    put(stage, client=issued.client)
     form(stage, workers=0)
     assert stage.secret("nodes") == issued.nodes
-    names = stage.cluster.configuration.cluster_names
-    assert set(names) == {"team-node"}
+    root = authority.facts(authority.read_pem(issued.client.authority, "it")).thumbprint
+    assert {each.lower() for client in stage.cluster.configuration.clients for each in client.issuers} == {
+        root.lower()
+    }
 
 
 def test_certificates_that_do_not_belong_together_are_refused(stage: Stage) -> None:
-    manager = stage.aws.client("secretsmanager")
-    manager.put_secret_value(SecretId=stage.fleet.node_secret, SecretBinary=issue("team").nodes)
-    client = issue("team").client
-    manager.put_secret_value(SecretId=stage.fleet.client_secret, SecretString=json.dumps(vars(client)))
-    with pytest.raises(FabricServiceError, match="team-node is not issued by the authority"):
+    name = stage.fleet.cluster
+    put(stage, issue(name).nodes, issue(name).client)
+    with pytest.raises(FabricServiceError, match=f"{name}-node is not issued by the authority"):
         form(stage)
-    manager.put_secret_value(SecretId=stage.fleet.node_secret, SecretBinary=issue("other").nodes)
-    with pytest.raises(FabricServiceError, match="is other-node's, not team-node's"):
+    put(stage, nodes=issue("other").nodes)
+    with pytest.raises(FabricServiceError, match=f"is other-node's, not {name}-node's"):
         form(stage)
-    manager.put_secret_value(SecretId=stage.fleet.node_secret, SecretBinary=b"no PFX")
+    put(stage, nodes=b"no PFX")
     with pytest.raises(FabricServiceError, match="holds no PFX"):
+        form(stage)
+    put(stage, nodes=issue("other").nodes, client=issue("other").client)
+    with pytest.raises(FabricServiceError, match="have one issued to that name"):
+        form(stage)
+    ended = issue(name, datetime(2016, 1, 1, tzinfo=UTC))
+    put(stage, ended.nodes, ended.client)
+    with pytest.raises(FabricServiceError, match=f"the certificate of {name}-node ended on 20"):
         form(stage)
     assert stage.machines.commands == []
 
@@ -202,6 +224,18 @@ def test_a_cluster_that_stands_is_not_formed_again_when_it_does_not_answer(stage
     with pytest.raises(FabricServiceError, match=r"a healthy cluster: not within .* does not answer yet"):
         form(stage, limits=BRIEF)
     assert len(stage.machines.commands) == sent
+
+
+def test_a_cluster_that_cannot_tell_its_nodes_is_not_formed_again(stage: Stage) -> None:
+    form(stage, workers=0)
+    stage.aws.client("s3").delete_object(Bucket=stage.fleet.bucket, Key=FORMED_KEY)
+    stage.machines.commands.clear()
+    for place in list(stage.fleet.seeds.values())[:2]:
+        stage.cluster.lose(place.address)
+    stage.settle(lambda: stage.cluster.lost)
+    with pytest.raises(FabricServiceError, match="a healthy cluster: not within"):
+        form(stage, limits=BRIEF)
+    assert stage.machines.commands == []
 
 
 def test_machines_that_are_late_are_waited_for(stage: Stage) -> None:

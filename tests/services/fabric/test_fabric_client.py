@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -335,6 +337,18 @@ def test_without_security_it_speaks_plain_http(tmp_path: Path, issued: Issued) -
         Gateway("http://10.0.0.1:19080", issued.client)
     with pytest.raises(FabricServiceError, match="belongs to https"):
         Gateway("https://10.0.0.1:19080", None)
+
+
+def test_a_function_carries_urllib3_and_nothing_else_for_it() -> None:
+    """What a function's artifact has not, the way to the gateway must not need."""
+    script = (
+        "import sys\n"
+        "for name in ('boto3', 'botocore', 'cryptography', 'pydantic', 'tenacity', 'structlog', 'orjson'):\n"
+        "    sys.modules[name] = None\n"
+        "import services.fabric.client, services.fabric.configuration, services.fabric.domains\n"
+        "import services.fabric.fleet, services.fabric.upgrade\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_a_secret_is_read_whole_or_not_at_all(issued: Issued) -> None:

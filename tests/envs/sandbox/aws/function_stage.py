@@ -75,6 +75,30 @@ class Queue:
         return int(told["ApproximateNumberOfMessages"]) + int(told["ApproximateNumberOfMessagesNotVisible"])
 
 
+class Tape:
+    """A file to which a function writes a line of JSON for each thing that it tells; quicker than any queue."""
+
+    def __init__(self, aws: Aws, name: str) -> None:
+        self.path = aws.state_dir / f"{name}.tape"
+        self._read = 0
+
+    @property
+    def lines(self) -> list[Any]:
+        """All that was told so far."""
+        text = self.path.read_text() if self.path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def bodies(self, count: int = 1) -> list[Any]:
+        """Waits for the next ones."""
+        until(lambda: len(self.lines) >= self._read + count, f"{count} lines more come")
+        self._read += count
+        return self.lines[self._read - count : self._read]
+
+    def depth(self) -> int:
+        """How many were told and not asked for."""
+        return len(self.lines) - self._read
+
+
 class Function:
     """A function of a few lines, with a role of its own."""
 

@@ -190,6 +190,30 @@ def test_a_function_runs_as_its_role_with_its_environment(aws: Aws, client: Any,
     assert client.invoke(FunctionName="gate", InvocationType="DryRun")["StatusCode"] == 204
 
 
+def test_a_function_in_a_network(aws: Aws, client: Any, role: str) -> None:
+    """Subnets and groups are there, and the role may manage network interfaces."""
+    ec2 = aws.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
+    network = {"SubnetIds": [subnet], "SecurityGroupIds": [group]}
+    allowed = [f"ec2:{action}NetworkInterface" for action in ("Create", "Delete")] + ["ec2:DescribeNetworkInterfaces"]
+    fit = make_role(aws, "in-a-vpc", "lambda.amazonaws.com", {"Effect": "Allow", "Action": allowed, "Resource": "*"})
+    for who, change, said in (
+        (role, {}, "does not have permissions to call CreateNetworkInterface on EC2"),
+        (fit, {"SubnetIds": ["subnet-none"]}, "The subnet ID 'subnet-none' does not exist"),
+        (fit, {"SecurityGroupIds": ["sg-none"]}, "The security group 'sg-none' does not exist"),
+        (fit, {"SecurityGroupIds": []}, "at least one security group"),
+    ):
+        with pytest.raises(client.exceptions.InvalidParameterValueException, match=said):
+            client.create_function(**function(who, FunctionName="netted", VpcConfig=network | change))
+    client.create_function(**function(fit, FunctionName="netted", VpcConfig=network))
+    told = client.get_function_configuration(FunctionName="netted")["VpcConfig"]
+    assert {name: told[name] for name in ("VpcId", *network)} == {"VpcId": vpc, **network}
+    client.update_function_configuration(FunctionName="netted", VpcConfig={"SubnetIds": [], "SecurityGroupIds": []})
+    assert not client.get_function_configuration(FunctionName="netted").get("VpcConfig", {}).get("SubnetIds")
+
+
 def test_an_artifact_without_the_handler_is_accepted_and_fails_when_invoked(aws: Aws, client: Any, role: str) -> None:
     client.create_function(**function(role, FunctionName="hollow", Handler="missing.handle"))
     answer = client.invoke(FunctionName="hollow")

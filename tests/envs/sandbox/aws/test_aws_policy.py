@@ -199,7 +199,8 @@ def test_conditions_of_a_role_s_policy(condition: dict[str, Any], holds: bool) -
     ("parts", "named"),
     [
         ({"Condition": {"StringEquals": {"aws:PrincipalTag/team": "x"}}}, "aws:PrincipalTag/team"),
-        ({"Condition": {"ForAllValues:StringEquals": {"aws:TagKeys": "x"}}}, "ForAllValues:StringEquals"),
+        ({"Condition": {"ForAllValues:StringEquals": {"aws:CalledVia": "x"}}}, "ForAllValues:StringEquals"),
+        ({"Condition": {"ForSomeValues:StringEquals": {"aws:TagKeys": "x"}}}, "ForSomeValues:StringEquals"),
         ({"Condition": {"NumericLessThan": {"aws:SourceArn": "1"}}}, "NumericLessThan"),
         ({"Resource": "arn:aws:sqs:us-east-1:1:${aws:username}"}, "aws:username"),
     ],
@@ -207,3 +208,24 @@ def test_conditions_of_a_role_s_policy(condition: dict[str, Any], holds: bool) -
 def test_what_cannot_be_decided_is_refused(parts: dict[str, Any], named: str) -> None:
     with pytest.raises(PolicyError, match=named):
         policy.decide(send(), QUEUE, [{"Statement": SENDS | parts}])
+
+
+@pytest.mark.parametrize(
+    ("quantifier", "tags", "holds"),
+    [
+        ("ForAllValues", ["node"], True),
+        ("ForAllValues", ["node", "cluster"], False),
+        ("ForAllValues", [], True),
+        ("ForAnyValue", ["node", "cluster"], True),
+        ("ForAnyValue", ["cluster"], False),
+        ("ForAnyValue", [], False),
+    ],
+)
+def test_the_names_of_a_request_s_tags_are_all_or_some_of_those_wanted(
+    quantifier: str, tags: list[str], holds: bool
+) -> None:
+    wanted = {f"{quantifier}:StringEquals": {"aws:TagKeys": ["node", "Name"]}}
+    own = {"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": "*", "Condition": wanted}
+    call = Call("ec2:CreateTags", context={f"aws:RequestTag/{tag}": "x" for tag in tags})
+    refusal = policy.decide(call, "arn:aws:ec2:eu-west-1:1:instance/i-1", [{"Statement": [own]}])
+    assert (refusal is None) is holds

@@ -1,25 +1,27 @@
 """Mappings of queues to functions: batches, what becomes of failures, throttling, and what AWS refuses."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from envs.sandbox.aws.lambda_pollers import failures
 from tests.envs.sandbox.aws.emulated import Aws
-from tests.envs.sandbox.aws.function_stage import ACCOUNT, Function, Queue, allow, queue_arn, until
+from tests.envs.sandbox.aws.function_stage import ACCOUNT, Function, Queue, Tape, allow, queue_arn, until
 
 pytestmark = pytest.mark.xdist_group("aws-queue-mappings")  # one AWS process for all of them
 
 READER = allow(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"])
 ECHO = """
-import boto3, json, os
-sqs = boto3.client("sqs")
+import json, os
 
 def handle(event, context):
     failed = []
     for record in event["Records"]:
-        sqs.send_message(QueueUrl=os.environ["OUT"], MessageBody=json.dumps(record))
+        with open(os.environ["OUT"], "a") as out:
+            out.write(json.dumps(record) + "\\n")
         told = json.loads(record["body"])
         if told.get("raise"):
             raise ValueError("told to")
@@ -30,27 +32,20 @@ def handle(event, context):
 
 
 @pytest.fixture(scope="module")
-def out(aws: Aws) -> Queue:
-    return Queue(aws, "out")
+def out(aws: Aws) -> Tape:
+    return Tape(aws, "out")
 
 
-def echo(aws: Aws, name: str, out: Queue, **settings: Any) -> Function:
+def echo(aws: Aws, name: str, out: Tape) -> Function:
     """A function that tells what it gets and does what a message says; its worker runs already."""
-    made = Function(
-        aws,
-        name,
-        ECHO,
-        READER,
-        allow("sqs:SendMessage", out.arn),
-        Environment={"Variables": {"OUT": out.url}},
-        **{"Timeout": 5, **settings},
-    )
+    settings = {"Environment": {"Variables": {"OUT": str(out.path)}}, "Timeout": 5}
+    made = Function(aws, name, ECHO, READER, **settings)
     assert "FunctionError" not in made.client.invoke(FunctionName=name, Payload=b'{"Records": []}')
     return made
 
 
 def test_messages_reach_the_function_and_leave_the_queue(aws: Aws) -> None:
-    out, queue = Queue(aws, "out-1"), Queue(aws, "in-1")
+    out, queue = Tape(aws, "out-1"), Queue(aws, "in-1")
     echo(aws, "reader", out).reads(queue)
     sent = queue.send({"n": 1}, MessageAttributes={"kind": {"DataType": "String", "StringValue": "order"}})
     (record,) = out.bodies()
@@ -74,7 +69,7 @@ def test_messages_reach_the_function_and_leave_the_queue(aws: Aws) -> None:
 
 
 def test_failed_messages_return_and_end_in_the_dead_letter_queue(aws: Aws) -> None:
-    out, dead = Queue(aws, "out-2"), Queue(aws, "dead-2")
+    out, dead = Tape(aws, "out-2"), Queue(aws, "dead-2")
     redrive = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": "2"})
     queue = Queue(aws, "in-2", VisibilityTimeout="5", RedrivePolicy=redrive)
     queue.send({"n": 1})
@@ -93,13 +88,13 @@ def test_failed_messages_return_and_end_in_the_dead_letter_queue(aws: Aws) -> No
 
 
 def test_without_partial_answers_a_failure_returns_the_whole_batch(aws: Aws) -> None:
-    out, dead = Queue(aws, "out-3"), Queue(aws, "dead-3")
+    out, dead = Tape(aws, "out-3"), Queue(aws, "dead-3")
     redrive = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": "1"})
     queue = Queue(aws, "in-3", VisibilityTimeout="5", RedrivePolicy=redrive)
     queue.send({"fail": True})
     reader = echo(aws, "whole", out)
     mapping = reader.reads(queue)
-    out.receive()
+    out.bodies()
     until(lambda: queue.depth() == 0, "what is answered counts for nothing unless it was asked for")
     queue.send({"raise": True})
     (letter,) = dead.receive()
@@ -143,7 +138,7 @@ def test_a_throttled_batch_returns_when_its_messages_become_visible(aws: Aws) ->
     dead.receive()
 
 
-def test_a_mapping_is_changed_disabled_and_deleted(aws: Aws, out: Queue) -> None:
+def test_a_mapping_is_changed_disabled_and_deleted(aws: Aws, out: Tape) -> None:
     queue = Queue(aws, "in-6")
     reader = echo(aws, "changing", out)
     mapping = reader.reads(queue, Tags={"fleet": "test"})
@@ -167,7 +162,7 @@ def test_a_mapping_is_changed_disabled_and_deleted(aws: Aws, out: Queue) -> None
     queue.send({"n": 1})
     listed = reader.client.list_event_source_mappings(EventSourceArn=queue.arn)["EventSourceMappings"]
     assert [each["UUID"] for each in listed] == [mapping]
-    assert not reader.client.list_event_source_mappings(EventSourceArn=out.arn)["EventSourceMappings"]
+    assert not reader.client.list_event_source_mappings(EventSourceArn=queue_arn("other"))["EventSourceMappings"]
     assert queue.depth() == 1, "a disabled mapping reads nothing"
     reader.client.update_event_source_mapping(UUID=mapping, Enabled=True, MaximumBatchingWindowInSeconds=1)
     assert json.loads(out.bodies()[0]["body"]) == {"n": 1}
@@ -179,7 +174,7 @@ def test_a_mapping_is_changed_disabled_and_deleted(aws: Aws, out: Queue) -> None
 
 
 @pytest.fixture(scope="module")
-def settled(aws: Aws, out: Queue) -> tuple[Function, Queue]:
+def settled(aws: Aws, out: Tape) -> tuple[Function, Queue]:
     """A function and a queue that fit together, and that are mapped already once."""
     queue = Queue(aws, "fitting")
     Queue(aws, "short", VisibilityTimeout="1")
@@ -230,7 +225,7 @@ def test_a_role_that_may_not_read_is_refused(aws: Aws, settled: tuple[Function, 
     assert error.value.response["Error"]["Code"] == "InvalidParameterValueException"
 
 
-def test_a_right_that_is_taken_away_later_stops_the_reading(aws: Aws, out: Queue) -> None:
+def test_a_right_that_is_taken_away_later_stops_the_reading(aws: Aws, out: Tape) -> None:
     queue = Queue(aws, "in-7")
     reader = echo(aws, "losing", out)
     mapping = reader.reads(queue)
@@ -251,3 +246,75 @@ def test_a_second_mapping_of_the_same_pair_is_refused(settled: tuple[Function, Q
     mapping = function.reads(queue)
     with pytest.raises(function.client.exceptions.ResourceConflictException, match=mapping):
         function.client.create_event_source_mapping(FunctionName=function.name, EventSourceArn=queue.arn)
+
+
+@pytest.mark.parametrize(
+    ("answer", "failed"),
+    [
+        ("null", ""),
+        ("{}", ""),
+        ('{"batchItemFailures": null}', ""),
+        ('{"batchItemFailures": []}', ""),
+        ('{"batchItemFailures": [{"itemIdentifier": "a"}]}', "a"),
+        ('{"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "b"}]}', "ab"),
+        ('{"batchItemFailures": [{"itemIdentifier": ""}]}', "abc"),
+        ('{"batchItemFailures": [{"itemIdentifier": null}]}', "abc"),
+        ('{"batchItemFailures": [{"itemIdentifier": "x"}]}', "abc"),
+        ('{"batchItemFailures": [{"identifier": "a"}]}', "abc"),
+        ('{"batchItemFailures": "a"}', "abc"),
+        ('{"failures": []}', "abc"),
+        ('"a"', "abc"),
+        ("no json", "abc"),
+    ],
+)
+def test_what_an_answer_says_about_a_batch(answer: str, failed: str) -> None:
+    assert failures(answer.encode(), {"a", "b", "c"}) == set(failed)
+
+
+def test_a_queue_keeps_its_policy_when_something_else_is_set(aws: Aws) -> None:
+    sqs, policy = aws.client("sqs"), '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow"}]}'
+    queue = Queue(aws, "kept", Policy=policy)
+    sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "7"})
+    told = sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
+    assert (json.loads(told["Policy"]), told["VisibilityTimeout"]) == (json.loads(policy), "7")
+    sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"Policy": ""})
+    assert "Policy" not in sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"VisibilityTimeout": "43201"}, "VisibilityTimeout"),
+        ({"DelaySeconds": "901"}, "DelaySeconds"),
+        (
+            {"RedrivePolicy": json.dumps({"deadLetterTargetArn": queue_arn("none"), "maxReceiveCount": 3})},
+            "Dead letter target does not exist",
+        ),
+        (
+            {"RedrivePolicy": json.dumps({"deadLetterTargetArn": queue_arn("letters"), "maxReceiveCount": 1001})},
+            "Invalid value for maxReceiveCount: 1001",
+        ),
+    ],
+)
+def test_a_queue_with_a_mistake_is_refused(aws: Aws, attributes: dict[str, str], said: str) -> None:
+    Queue(aws, "letters")
+    with pytest.raises(ClientError, match=said):
+        Queue(aws, "wrong", **attributes)
+
+
+def test_readers_at_once_never_get_the_same_message(aws: Aws) -> None:
+    queue = Queue(aws, "shared", VisibilityTimeout="60")
+    for n in range(40):
+        queue.send(n)
+
+    def read(_: int) -> list[int]:
+        got: list[int] = []
+        while messages := queue.sqs.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=3).get("Messages"):
+            for each in messages:
+                queue.sqs.delete_message(QueueUrl=queue.url, ReceiptHandle=each["ReceiptHandle"])
+                got.append(json.loads(each["Body"]))
+        return got
+
+    with ThreadPoolExecutor(4) as readers:
+        got = [n for part in readers.map(read, range(4)) for n in part]
+    assert sorted(got) == list(range(40))

@@ -1,5 +1,7 @@
 """Packages, types, applications and services: what the image builder and the cluster refuse."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +96,22 @@ def test_the_image_store_shows_one_level_and_deletes_below_it() -> None:
             refused()
     with pytest.raises(FabricError, match="E_INVALIDARG"):
         store.put("App/../../etc", b"", 0)
+
+
+def test_a_compressed_package_is_read_as_what_it_was_made_from() -> None:
+    store, inside = ImageStore(), "ServicePkg/Code/"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        for name, content in files().items():
+            if name.startswith(inside):
+                code.writestr(name.removeprefix(inside), content)
+            else:
+                store.put(f"App/{name}", content, 0)
+    store.put("App/ServicePkg/Code.zip", b"damaged", 0)
+    with pytest.raises(FabricError, match="no folder ServicePkg/Code/"):
+        packages.read(store.folder("App"))
+    store.put("App/ServicePkg/Code.zip", archive.getvalue(), 0)
+    assert packages.read(store.folder("App")).name == "ConsumerType"
 
 
 @pytest.fixture

@@ -23,6 +23,9 @@ from tests.envs.sandbox.fabric.clusters import (
 )
 from tests.envs.sandbox.fabric.package import guest
 
+# One gateway and one process of the clients for all of them.
+pytestmark = pytest.mark.xdist_group("fabric-clients")
+
 
 @pytest.fixture(scope="module")
 def clock() -> Clock:

@@ -60,8 +60,9 @@ def test_a_worker_leaves_in_the_order_disabled_down_removed(clock: Clock) -> Non
     assert cluster.node_health("worker-0") is Health.ERROR
     cluster.remove_state("worker-0")
     assert status(cluster, "worker-0") is None
+    clock.passes(PACE.removed_keep / 2)
     cluster.remove_state("worker-0")
-    clock.passes(PACE.removed_keep)
+    clock.passes(PACE.removed_keep / 2)
     with refused("FABRIC_E_NODE_NOT_FOUND"):
         cluster.remove_state("worker-0")
 

@@ -50,6 +50,32 @@ def test_replicas_are_spread_over_nodes_and_fault_domains(cluster: Cluster, cloc
     assert sum(replica.primary for replica in partition.replicas.values()) == 1
 
 
+def test_of_two_nodes_the_one_in_a_fault_domain_of_its_own_is_chosen(cluster: Cluster, clock: Clock) -> None:
+    beside = cluster.node("worker-0")
+    assert beside is not None
+    cluster.prepare("10.0.3.1")
+    cluster.add_node("worker-0-beside", "Worker", "10.0.3.1", "UD9", beside.fault_domain, VERSION)
+    clock.passes(PACE.joining)
+    assert sorted(serve(cluster, clock, target=2).replicas) == ["worker-0", "worker-1"]
+
+
+def test_a_node_that_dies_while_it_is_drained_is_not_done_before_its_replica_may_go(
+    cluster: Cluster, clock: Clock
+) -> None:
+    partition = serve(cluster, clock, target=4, minimum=4)
+    cluster.deactivate("worker-0", "RemoveNode")
+    cluster.lose(address("worker-0"))
+    clock.passes(PACE.lease + PACE.safety_check)
+    node = cluster.node("worker-0")
+    assert node is not None
+    assert (node.status, node.deactivation.phase) == (Status.DOWN, Phase.CHECKING)
+    assert [check.partition for check in cluster.pending_checks("worker-0")] == [partition.id]
+    join(cluster, clock, 4)
+    clock.passes(PACE.replica)
+    cluster.tick()
+    assert node.deactivation.phase is Phase.COMPLETED
+
+
 def test_a_replica_leaves_a_node_once_its_successor_is_built(cluster: Cluster, clock: Clock) -> None:
     partition = serve(cluster, clock)
     leaving = primary(partition)
@@ -157,12 +183,13 @@ def test_a_node_that_comes_back_in_time_brings_its_replica_and_an_empty_one_does
 def test_a_partition_that_lost_its_quorum_is_an_error_and_does_not_move(cluster: Cluster, clock: Clock) -> None:
     partition = serve(cluster, clock)
     spare = ({f"worker-{n}" for n in range(4)} - set(partition.replicas)).pop()
-    lost = sorted(partition.replicas)[:2]
+    lost = sorted(partition.replicas, key=lambda name: name != primary(partition))[:2]
     for name in lost:
         cluster.lose(address(name))
     clock.passes(PACE.lease + 1e5)
     cluster.tick()
     assert partition.quorum_lost
+    assert not any(replica.primary for replica in partition.running)
     assert cluster.health() is Health.ERROR
     assert spare not in partition.replicas
     for name in lost:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from envs.sandbox.fabric import configuration, manifest
+from envs.sandbox.fabric.configuration_reading import spell
 from envs.sandbox.fabric.errors import FabricError
 from envs.sandbox.fabric.model import Cluster
 from envs.sandbox.fabric.nodes import Status
@@ -151,7 +152,7 @@ def test_after_a_join_the_configuration_has_to_list_exactly_the_nodes_there_are(
         [node for node in wanted["Nodes"] if node["NodeName"] != "worker-1"],
         [
             *wanted["Nodes"],
-            {key[:1].upper() + key[1:]: value for key, value in entry("worker-2", 2, "Worker").items()},
+            spell(entry("worker-2", 2, "Worker")),
         ],
     ):
         with pytest.raises(FabricError, match="exactly its nodes"):
@@ -162,9 +163,7 @@ def test_after_a_join_the_configuration_has_to_list_exactly_the_nodes_there_are(
 def test_a_listed_node_that_never_joined_is_refused(clock: Clock) -> None:
     cluster = formed(clock)
     wanted = next_configuration(cluster)
-    wanted["Nodes"].append(
-        {key[:1].upper() + key[1:]: value for key, value in entry("worker-2", 2, "Worker").items()}
-    )
+    wanted["Nodes"].append(spell(entry("worker-2", 2, "Worker")))
     with pytest.raises(FabricError, match="worker-2 is not in the cluster"):
         cluster.start_configuration_upgrade(wanted)
 
@@ -200,6 +199,14 @@ def test_a_node_whose_state_was_removed_has_to_be_named_by_the_next_upgrade(cloc
     with pytest.raises(FabricError, match="NodesToBeRemoved"):
         cluster.start_configuration_upgrade(left)
     cluster.start_configuration_upgrade(next_configuration(cluster))
+
+
+def test_one_upgrade_does_not_add_and_remove_nodes(clock: Clock) -> None:
+    cluster = with_worker(clock)
+    wanted = next_configuration(cluster, without=("worker-0",))
+    wanted["Nodes"].append(spell(entry("worker-2", 2, "Worker")))
+    with pytest.raises(FabricError, match="added and removed by the same upgrade"):
+        cluster.start_configuration_upgrade(wanted)
 
 
 def test_an_upgrade_that_leaves_out_a_live_node_drains_it_and_then_ends_it(clock: Clock) -> None:

@@ -293,6 +293,11 @@ def fleet(seeds: int = 3, data_gb: int = 20, owner: str = "one") -> None:
     }
     endpoints = aws.ec2.SecurityGroup("endpoints", vpc_id=vpc.id, opts=by)
     s3 = aws.ec2.VpcEndpoint("s3", vpc_id=vpc.id, service_name=f"com.amazonaws.{REGION}.s3", opts=by)
+    key = aws.kms.Key("fleet", enable_key_rotation=True, deletion_window_in_days=7, opts=by)
+
+    def secret(name: str) -> str:
+        return f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}"
+
     Fleet(
         "fleet",
         FleetArgs(
@@ -305,8 +310,10 @@ def fleet(seeds: int = 3, data_gb: int = 20, owner: str = "one") -> None:
             subnet_ids=subnets,
             endpoint_group_id=endpoints.id,
             s3_prefix_list_id=s3.prefix_list_id,
-            key_alias="trial-fleet",
-            key_deletion_days=7,
+            worker_group="trial-workers",
+            key_arn=key.arn,
+            administrator_arn=secret("administrator"),
+            certificate_arn=secret("certificate"),
             disposable=True,
             protect=False,
         ),
@@ -341,6 +348,75 @@ def taken(zone: str = "a") -> None:
                 opts=pulumi.ResourceOptions(provider=by.provider, depends_on=before),
             )
         ]
+
+
+def leaving(heartbeat: int = 300, keep: str = "retain", cpu: int = 60, count: int = 7, desired: int = 1) -> None:
+    """Workers that leave through a hook, with what scales them and what saves their disks."""
+    by = pulumi.ResourceOptions(provider=provider("sandbox", {"Owner": "one"}))
+    vpc = aws.ec2.Vpc("net", cidr_block="10.6.0.0/16", opts=by)
+    subnet = aws.ec2.Subnet("subnet", vpc_id=vpc.id, cidr_block="10.6.0.0/24", opts=by)
+    template = aws.ec2.LaunchTemplate("template", image_id="ami-12c6146b", instance_type="t3.micro", opts=by)
+    terminating = "autoscaling:EC2_INSTANCE_TERMINATING"
+    group = aws.autoscaling.Group(
+        "workers",
+        min_size=0,
+        max_size=2,
+        desired_capacity=desired,
+        vpc_zone_identifiers=[subnet.id],
+        launch_template={"id": template.id, "version": "$Latest"},
+        initial_lifecycle_hooks=[
+            {"name": "drain", "lifecycle_transition": terminating, "heartbeat_timeout": 300},
+        ],
+        instance_lifecycle_policy={"retention_triggers": {"terminate_hook_abandon": keep}},
+        enabled_metrics=[aws.autoscaling.Metric(f"Group{what}Instances") for what in ("InService", "Terminating")],
+        default_cooldown=60,
+        force_delete=True,
+        opts=by,
+    )
+    aws.autoscaling.LifecycleHook(
+        "drain",
+        autoscaling_group_name=group.name,
+        default_result="ABANDON",
+        notification_metadata="about",
+        name="drain",
+        lifecycle_transition=terminating,
+        heartbeat_timeout=heartbeat,
+        opts=by,
+    )
+    aws.autoscaling.Policy(
+        "cpu",
+        autoscaling_group_name=group.name,
+        policy_type="TargetTrackingScaling",
+        target_tracking_configuration={
+            "target_value": cpu,
+            "predefined_metric_specification": {"predefined_metric_type": "ASGAverageCPUUtilization"},
+        },
+        opts=by,
+    )
+    role = aws.iam.Role(
+        "snapshots",
+        assume_role_policy=allow("sts:AssumeRole", "", Principal={"Service": "dlm.amazonaws.com"}),
+        opts=by,
+    )
+    aws.dlm.LifecyclePolicy(
+        "snapshots",
+        description="disks of the seeds",
+        execution_role_arn=role.arn,
+        policy_details={
+            "resource_types": ["VOLUME"],
+            "target_tags": {"role": "seed-data"},
+            "schedules": [
+                {
+                    "name": "daily",
+                    "copy_tags": True,
+                    "create_rule": {"interval": 24, "times": "03:00"},
+                    "retain_rule": {"count": count},
+                    "tags_to_add": {"by": "schedule"},
+                }
+            ],
+        },
+        opts=by,
+    )
 
 
 def workers(timeout: str) -> None:
