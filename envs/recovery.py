@@ -46,9 +46,7 @@ def recover(environment: Environment) -> None:
             processes.stop(sandbox.state_dir, "aws")
             sandbox.restart()
             names = ", ".join(urn.rpartition("::")[2] for urn in unclear)
-            _begin_anew(
-                sandbox, f"It could not be told whether {names} had been made: the emulated account was ended"
-            )
+            _begin_anew(sandbox, f"Whether {names} had been made cannot be told: the emulated account was ended")
         else:
             _reconcile(sandbox, adopt(state, creations))
 

@@ -14,6 +14,8 @@ from services.fabric.errors import FabricServiceError
 CLUSTER_TAG: Final = "cluster"
 NODE_TAG: Final = "node"
 ROLE_TAG: Final = "role"
+SNAPSHOTS_TAG: Final = "snapshots"
+"""On a seed's data disk, with the cluster's name: by this tag alone Data Lifecycle Manager finds it."""
 SEED: Final = "seed"
 
 LAUNCHING: Final = "autoscaling:EC2_INSTANCE_LAUNCHING"

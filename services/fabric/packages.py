@@ -1,8 +1,7 @@
 """Microsoft's files of a version of Service Fabric, in the fleet's bucket, where the machines look for them.
 
 Machines do not fetch them from Microsoft: its links change, and old versions go, while a seed that is replaced years
-later needs the cluster's very version ("Upgrade the Service Fabric version that runs on your cluster": the packages by
-version).
+later needs the cluster's very version.
 """
 
 from collections.abc import Callable

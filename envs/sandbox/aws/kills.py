@@ -9,6 +9,8 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from moto.awslambda.exceptions import LambdaClientError
+
 from envs.sandbox.account import Account
 from envs.sandbox.aws import lambda_, permissions
 
@@ -69,9 +71,8 @@ class Kills:
             return None
         who, asked = found
         for kill in list(self._coming):
-            if (asked.service, asked.operation) == (kill.service, kill.operation) and who.principal == self._role(
-                kill.function
-            ):
+            called = (asked.service, asked.operation) == (kill.service, kill.operation)
+            if called and who.principal == self._role_if_there(kill.function):
                 return kill
         return None
 
@@ -85,3 +86,9 @@ class Kills:
 
     def _role(self, function: str) -> str:
         return lambda_.backend_of(self._account.account_id, self._account.region).get_function(function).role
+
+    def _role_if_there(self, function: str) -> str | None:
+        try:
+            return self._role(function)
+        except LambdaClientError:
+            return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from envs.sandbox.functions import FunctionPool, InvokeResult
 
 _AT_ONCE: Final = 4
-"""Workers of a function that has no concurrency reserved. On AWS it would be a thousand for the whole account."""
+"""Workers of one function; more invocations at once wait for one of them. On AWS an account has a thousand."""
 
 
 class ThrottledError(Exception):

@@ -37,6 +37,11 @@ _OF_A_GROUP: Final = frozenset(
 )
 
 
+_COMPLETE: Final = frozenset(
+    {"aws:requesttag/*", "aws:resourcetag/*", "autoscaling:resourcetag/*", "ec2:createaction", "ec2:resourcetag/*"}
+)
+
+
 def ec2(asked: Asked) -> list[Need] | None:
     """What a call of EC2 needs; None for one that is not known."""
     match asked.operation:
@@ -49,7 +54,7 @@ def ec2(asked: Asked) -> list[Need] | None:
         case "CreateSnapshot":
             made = f"arn:aws:ec2:{asked.region}::snapshot/*"
             source = [_on(asked, each, "CreateSnapshot") for each in _given(asked, "VolumeId")]
-            return [*source, Need("ec2:CreateSnapshot", made), *_tagging(asked, "snapshot", made)]
+            return [*source, _need("ec2:CreateSnapshot", made), *_tagging(asked, "snapshot", made)]
         case "CreateVolume":
             return _create_volume(asked)
         case operation if operation in _ON:
@@ -73,15 +78,15 @@ def autoscaling(asked: Asked) -> list[Need] | None:
     )
     if group is None:
         resource = asked.arn(f"autoScalingGroup:*:autoScalingGroupName/{name or '*'}")
-        return [Need(f"autoscaling:{asked.operation}", resource)]
+        return [_need(f"autoscaling:{asked.operation}", resource)]
     tags = {str(tag["Key"]): str(tag.get("Value", "")) for tag in group.tags}
-    return [Need(f"autoscaling:{asked.operation}", group.arn, context=_tagged("autoscaling", tags))]
+    return [_need(f"autoscaling:{asked.operation}", group.arn, _tagged("autoscaling", tags))]
 
 
 def _create_volume(asked: Asked) -> list[Need]:
     made = asked.arn("volume/*")
     tags = dict(_specified(asked, "volume"))
-    found = [Need("ec2:CreateVolume", made, context=_requested(tags)), *_tagging(asked, "volume", made)]
+    found = [_need("ec2:CreateVolume", made, _requested(tags)), *_tagging(asked, "volume", made)]
     key = asked.parameters.get("KmsKeyId")
     uses = ["CreateGrant", "DescribeKey", "GenerateDataKeyWithoutPlaintext"]
     for each in _given(asked, "SnapshotId"):
@@ -105,6 +110,10 @@ def _key_uses(asked: Asked, key_id: str | None, uses: Sequence[str]) -> list[Nee
     return [need for need in found if need is not None]
 
 
+def _need(action: str, resource: str, context: Mapping[str, str] | None = None) -> Need:
+    return Need(action, resource, context=context or {}, complete=_COMPLETE)
+
+
 def _on(asked: Asked, identifier: str, action: str, context: Mapping[str, str] | None = None) -> Need:
     """An action on something that is there, with its tags."""
     kind = _KINDS.get(identifier.partition("-")[0], "*")
@@ -112,14 +121,14 @@ def _on(asked: Asked, identifier: str, action: str, context: Mapping[str, str] |
     arn = f"arn:aws:ec2:{asked.region}:{owner}:{kind}/{identifier}"
     told = ec2_backends[asked.account][asked.region].describe_tags({"resource-id": [identifier]})
     tags = {str(tag["key"]): str(tag["value"]) for tag in told}
-    return Need(f"ec2:{action}", arn, context={**_tagged("ec2", tags), **(context or {})})
+    return _need(f"ec2:{action}", arn, {**_tagged("ec2", tags), **(context or {})})
 
 
 def _tagging(asked: Asked, kind: str, arn: str) -> list[Need]:
     """What is tagged while it is made needs the right to tag it, too."""
     tags = dict(_specified(asked, kind))
     made = {"ec2:CreateAction": asked.operation, **_requested(tags)}
-    return [Need("ec2:CreateTags", arn, context=made)] if tags else []
+    return [_need("ec2:CreateTags", arn, made)] if tags else []
 
 
 def _specified(asked: Asked, kind: str) -> Iterator[tuple[str, str]]:

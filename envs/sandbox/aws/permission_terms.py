@@ -27,13 +27,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Need:
-    """One action on one resource; `attached` is the resource's own policy, `context` its condition keys."""
+    """One action on one resource; `attached` is the resource's own policy, `context` its condition keys.
+
+    Of the keys in `complete` (lower case, ``*`` stands for anything) the context tells all that have a value.
+    """
 
     action: str
     resource: str
     attached: str | None = None
     key: bool = False
     context: Mapping[str, str] = field(default_factory=dict)
+    complete: frozenset[str] = frozenset()
 
 
 def kms_need(action: str, key_id: str, account: str, region: str, context: Mapping[str, str]) -> Need | None:

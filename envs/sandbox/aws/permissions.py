@@ -137,7 +137,7 @@ def demand(account: Account, who: Caller, need: Need, region: str | None = None,
         role=who.principal,
         account=account.account_id,
         context=context,
-        known=_ABSENT_KEYS,
+        known=_ABSENT_KEYS | need.complete,
     )
     refusal = policy.decide(call, need.resource, who.documents, need.attached, key=need.key)
     if refusal is None:

@@ -31,7 +31,7 @@ log = logging.getLogger("fabric")
 
 GATEWAY_PORT: Final = 19080
 _BUSY_S: Final = 0.3
-_IDLE_S: Final = 1.0
+_IDLE_S: Final = 2.0
 """Between two looks: each costs some milliseconds of a processor that measurements share."""
 
 

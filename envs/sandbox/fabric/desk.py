@@ -25,7 +25,9 @@ class Desk:
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint.rstrip("/")
-        self._http = urllib3.PoolManager(timeout=10, retries=urllib3.Retry(connect=2, read=2, backoff_factor=0.2))
+        self._http = urllib3.PoolManager(
+            maxsize=32, timeout=10, retries=urllib3.Retry(connect=2, read=2, backoff_factor=0.2)
+        )
 
     def register(self, instance_id: str) -> None:
         """From now on the instance takes commands."""

@@ -17,7 +17,9 @@ from envs.sandbox.fabric.world import Installation, World
 log = logging.getLogger("fabric")
 
 _LOOK_S: Final = 0.5
-"""Between two looks at what is waited for, and for commands."""
+"""Between two looks at what is waited for."""
+_REST_S: Final = 1.5
+"""Between two questions for commands."""
 _Found = TypeVar("_Found")
 
 
@@ -115,10 +117,12 @@ class Machine:
         try:
             self._boot()
             self._desk.register(self.instance.id)
-            while not self._off.wait(_LOOK_S):
+            while not self._off.wait(_REST_S):
                 self._obey()
         except PoweredOffError:
-            pass
+            log.info("%s was switched off at work", self.instance.id)
+        except MachineError as error:
+            log.error("%s takes no commands: %s", self.instance.id, error)
         except Exception:
             log.exception("%s broke", self.instance.id)
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from services.fabric.account import code, filters, tags_of
-from services.fabric.lifecycle import CLUSTER_TAG, NODE_TAG, ROLE_TAG, Instance
+from services.fabric.lifecycle import CLUSTER_TAG, NODE_TAG, ROLE_TAG, SNAPSHOTS_TAG, Instance
 from services.fabric.seed_launch.core import DEVICE, RESTORED_FROM, ROLE, Disk, DiskBusyError
 
 _USABLE: Final = ("creating", "available", "in-use", "error")
@@ -47,6 +47,7 @@ class EbsDisks:
             CLUSTER_TAG: self._cluster,
             NODE_TAG: node,
             ROLE_TAG: ROLE,
+            SNAPSHOTS_TAG: self._cluster,
             RESTORED_FROM: snapshot,
         }
         try:

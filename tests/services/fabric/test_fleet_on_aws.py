@@ -255,7 +255,8 @@ def test_a_seed_gets_its_disk_and_after_a_loss_one_from_the_newest_snapshot(
     assert (disk["SnapshotId"], disk["KmsKeyId"], disk["VolumeType"]) == (snapshots[-1], key, "gp3")
     assert disk["Attachments"][0]["InstanceId"] == second.instance
     tags = {tag["Key"]: tag["Value"] for tag in disk["Tags"]}
-    assert tags == {**DISK_TAGS, "Name": f"{CLUSTER}-seed-0", "restored-from": snapshots[-1]}
+    own = {"Name": f"{CLUSTER}-seed-0", "snapshots": CLUSTER, "restored-from": snapshots[-1]}
+    assert tags == {**DISK_TAGS, **own}
 
 
 def test_a_described_interface_becomes_the_second_one(
