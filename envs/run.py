@@ -149,7 +149,7 @@ class _Job:
 
     def form(self) -> None:
         """To a cluster at rest: what is measured afterwards shares the machine with it."""
-        cluster.bootstrap(self.environment, self.asked.workers, None)
+        cluster.bootstrap(self.environment, self.asked.workers, None, None)
         ground = running.stand(self.environment, [_SCALE_IN])
         settle(ground.place, ground.gateway, Settings())
 

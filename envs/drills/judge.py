@@ -85,6 +85,7 @@ class Judge:
     _statuses: dict[str, str] = field(default_factory=dict)
     _states: dict[str, str] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
+    _workers: set[str] = field(default_factory=set)
     _answered: bool = True
     _now: float = 0.0
 
@@ -132,30 +133,31 @@ class Judge:
             if before is None and not first:
                 self.arrivals[instance] = Arrival(instance, self._now)
             if member.group == self.workers_group:
-                self._worker(instance, before, member.state)
+                self._worker(instance, member.state)
             self._states[instance] = member.state
         for instance in [each for each in self._states if each not in look.members]:
-            before = self._states.pop(instance)
+            del self._states[instance]
             self.timeline.note(self._called(instance), "out of its group", Kind.STATE)
-            if departure := self.departures.get(instance):
-                self._answer(departure, before)
+            if instance in self._workers:
+                departure = self._departing(instance)
+                departure.answered = self._now if departure.answered is None else departure.answered
                 departure.gone = self._now
 
-    def _worker(self, instance: str, before: str | None, state: str) -> None:
-        departure = self.departures.get(instance)
-        if state == WAITS:
-            if departure is not None and departure.answered is not None:
-                self._break(f"the hook of {instance} was answered, and holds it again")
-            elif departure is None:
-                name = self._names.get(instance, "")
-                self.departures[instance] = Departure(instance, name, self._now)
-        elif departure is not None:
-            self._answer(departure, before)
-            departure.retained = state == RETAINED
+    def _worker(self, instance: str, state: str) -> None:
+        self._workers.add(instance)
+        if not state.startswith("Terminating"):
+            return
+        departure = self._departing(instance)
+        if state != WAITS:
+            departure.answered = self._now if departure.answered is None else departure.answered
+        elif departure.answered is not None:
+            self._break(f"the hook of {instance} was answered, and holds it again")
+        departure.retained = state == RETAINED
 
-    def _answer(self, departure: Departure, before: str | None) -> None:
-        if before == WAITS:
-            departure.answered = self._now
+    def _departing(self, instance: str) -> Departure:
+        """What is known of its way out; the state in which it waits may have come and gone between two looks."""
+        made = Departure(instance, self._names.get(instance, ""), self._now)
+        return self.departures.setdefault(instance, made)
 
     def _called(self, instance: str) -> str:
         name = self._names.get(instance)

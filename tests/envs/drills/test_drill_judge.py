@@ -1,4 +1,4 @@
-"""What a drill sees and how it judges that: on the cluster's model, with the function that removes workers at work."""
+"""What a drill sees and how it judges that: on the cluster's model, with the function that removes workers."""
 
 from dataclasses import replace
 from itertools import pairwise
