@@ -1,4 +1,4 @@
-"""All drills on one sandbox, shortened, as a user starts them; its cluster is formed once, and as it was afterwards."""
+"""All drills on one sandbox, shortened, as a user starts them: its cluster is formed once, and whole in the end."""
 
 import json
 import secrets

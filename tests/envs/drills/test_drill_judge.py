@@ -73,7 +73,7 @@ def test_workers_that_leave_at_once_take_turns() -> None:
     stage.let_go("i-worker-0", "i-worker-1", "i-worker-2")
     stage.settle(600)
     assert stage.judge.broken == []
-    turns = sorted((each.leaves, each.forgotten) for each in stage.judge.departures.values())
+    turns = sorted((each.leaves or 0.0, each.forgotten or 0.0) for each in stage.judge.departures.values())
     assert len(turns) == 3
     assert all(ended <= begun for (_, ended), (begun, _) in pairwise(turns))
 
