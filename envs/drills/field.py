@@ -100,7 +100,10 @@ class Field:
                 raise NotYet(str(error)) from None
 
         with step(what) as progress:
-            return until(again, what, self.settings.limit_s, self.settings.pause_s, progress)
+            found = until(again, what, self.settings.limit_s, self.settings.pause_s, progress)
+            # What was still missing at the last look is missing no more.
+            progress.detail = ""
+            return found
 
     # Workers
 

@@ -6,6 +6,7 @@ looks that do not only make it likely; the functions' own property tests go thro
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Final
 
 from envs.drills.timeline import Kind, Timeline
@@ -17,6 +18,8 @@ WAITS: Final = "Terminating:Wait"
 CLUSTER: Final = "cluster"
 """The subject of entries about the whole."""
 GATEWAY: Final = "gateway"
+_REASON: Final = 160
+"""Characters of an error that an entry has room for."""
 _NO_QUORUM: Final = "FABRIC_E_NO_WRITE_QUORUM"
 
 
@@ -167,7 +170,7 @@ class Judge:
 
     def _silent(self, why: str) -> None:
         if self._answered:
-            self.timeline.note(GATEWAY, f"does not answer: {why}")
+            self.timeline.note(GATEWAY, f"does not answer: {shorten(why, _REASON, placeholder=' ...')}")
         self._answered = False
         if _NO_QUORUM in why:
             self._break("the seeds' quorum was lost")

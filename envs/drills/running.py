@@ -72,6 +72,8 @@ def stand(environment: Environment, drills: Sequence[Drill]) -> Ground:
             "--emulated, or name a drill that runs everywhere (`fleetstream drill list`)"
         )
     require(environment)
+    # For the processes of the load, which sign in to the brokers by themselves.
+    environment.enter()
     place = cluster.open_place(environment)
     flags = f" --env {environment.name}" if environment.sandbox is None else environment.sandbox.flags
     if Store(place.clients.s3, place.fleet.bucket).formed() is None:

@@ -7,7 +7,8 @@ from envs.drills.field import Field
 from envs.drills.judge import IN_SERVICE, Look
 from envs.drills.stream import streaming
 from services.fabric.client import UP
-from services.fabric.configuration import WORKER, addresses
+from services.fabric.configuration import WORKER
+from services.fabric.manifest import listed
 from services.fabric.waiting import NotYet
 
 
@@ -46,8 +47,8 @@ def scale_out(field: Field) -> None:
         if len(up) < more or any(state != IN_SERVICE for state in _states(field, look)):
             waiting = ", ".join(f"{each.node or each.instance}" for each in arrived if each.up is None)
             raise NotYet(f"{len(up)} of {more} have joined; on the way: {waiting or 'none yet'}")
-        listed = addresses(field.gateway.configuration())
-        if missing := [each.node for each in up if each.node not in listed]:
+        known_to_all = {each["nodeName"] for each in listed(field.gateway.manifest())}
+        if missing := [each.node for each in up if each.node not in known_to_all]:
             raise NotYet(f"the configuration does not list {', '.join(missing)} yet")
 
     field.wait(f"{more} workers join", look)

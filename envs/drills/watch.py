@@ -13,7 +13,7 @@ from services.fabric import fleet as machinery
 from services.fabric.client import Gateway, Patience
 from services.fabric.errors import FabricServiceError
 
-HASTE: Final = Patience(connect_s=2, read_s=3, attempts=1)
+HASTE: Final = Patience(connect_s=2, read_s=5, attempts=1)
 """A look that takes long is no look at one moment."""
 
 
