@@ -1,5 +1,6 @@
 """Drills of faults: events that come too often or not at all, a function that is killed, a gateway in trouble."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from envs.drills.field import Field
@@ -13,14 +14,12 @@ from services.fabric.fleet import RETAINED, Machine
 from services.fabric.waiting import NotYet
 
 _COPIES: Final = 10
-_CALLS: Final = (
-    "autoscaling:RecordLifecycleActionHeartbeat",
-    "sqs:SendMessage",
-    "ec2:StopInstances",
-    "autoscaling:CompleteLifecycleAction",
-)
+_WAITS: Final = ("autoscaling:RecordLifecycleActionHeartbeat", "sqs:SendMessage")
+"""What the function does when it has to wait."""
+_CALLS: Final = ("ec2:StopInstances", "autoscaling:CompleteLifecycleAction")
 _REQUESTS: Final = ("/$/Deactivate", "/$/RemoveNodeState")
 """With the calls above: all that the function changes, which is what its steps are made of."""
+_INSTANT_S: Final = 0.1
 _UNHEARD_S: Final = 5.0
 """How long a worker whose event was lost is left alone, to see that nobody knows of it."""
 
@@ -79,29 +78,43 @@ def gateway_errors(field: Field) -> None:
 
 def crash_each_step(field: Field) -> None:
     """The function is killed once after each thing that it changes, before it learns that it did."""
-    worker = _one(field)
+    worker, faults = _one(field), field.faults
+    # With a gateway that fails it has to wait for sure; without, that depends on how fast the cluster is.
+    faults.gateway_fails(field.settings.limit_s)
+    for call in (*_WAITS, *_CALLS):
+        faults.kill_after_call(call)
     for request in _REQUESTS:
-        field.faults.kill_after_request(request)
-    for call in _CALLS:
-        field.faults.kill_after_call(call)
-    coming = field.faults.kills_to_come()
-    field.act(f"the function will be killed after each of {', '.join(sorted(coming))}")
+        faults.kill_after_request(request)
+    coming = faults.kills_to_come()
+    field.act(f"the gateway fails, and the function will be killed after each of {', '.join(sorted(coming))}")
     field.let_go(worker)
+    field.wait("a function that waits, and is killed", lambda _: _killed(field, coming, _WAITS))
+    # The last fault counts: this one ends the one before, and leaves the kills.
+    faults.gateway_fails(_INSTANT_S)
+    field.act("the gateway is well again")
 
     def look(look: Look) -> None:
-        left = field.faults.kills_to_come()
-        for step in [each for each in coming if each not in left]:
-            coming.remove(step)
-            field.act(f"the function was killed after {step}")
-            if field.settings.short:
-                # By themselves messages come again after six time-outs of the function, and sweeps by the minute.
-                field.faults.sweep()
+        _killed(field, coming, ())
         field.left(look, set(), 1)
 
     field.wait(f"{worker.node} leaves", look)
-    field.figures["kills"] = len(_REQUESTS) + len(_CALLS) - len(coming)
+    _killed(field, coming, ())
+    field.figures["kills"] = len(_WAITS) + len(_CALLS) + len(_REQUESTS) - len(coming)
     field.require(not coming, f"the function was never killed after {', '.join(coming)}: it made no such call")
     note_times(field)
+
+
+def _killed(field: Field, coming: list[str], wanted: Sequence[str]) -> None:
+    """Writes down which kills have happened, and takes them from those to come. Raises `NotYet` for `wanted`."""
+    left = field.faults.kills_to_come()
+    for step in [each for each in coming if each not in left]:
+        coming.remove(step)
+        field.act(f"the function was killed after {step}")
+        if field.settings.short:
+            # By themselves messages come again after six time-outs of the function, and sweeps by the minute.
+            field.faults.sweep()
+    if missing := [each for each in wanted if each in coming]:
+        raise NotYet(f"not killed yet after {', '.join(missing)}")
 
 
 def seed_target(field: Field) -> None:

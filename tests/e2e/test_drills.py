@@ -91,8 +91,9 @@ def test_the_environment_is_as_it_was(drills: dict[str, dict[str, Any]], tmp_pat
     assert shown.returncode == 0, shown.stderr
     found = json.loads(nodes.read_text())["nodes"]
     assert [node["status"] for node in found] == ["Up"] * (5 + WORKERS)
-    again = fleetstream("cluster", "reconcile", "--name", NAME)
-    assert again.returncode == 0, again.stderr
+    # The configuration of the last upgrade still lists who has left since: the next upgrade, or this, puts it right.
+    agreed = fleetstream("cluster", "reconcile", "--apply", "--name", NAME)
+    assert agreed.returncode == 0, agreed.stderr
 
 
 def test_down_leaves_nothing(drills: dict[str, dict[str, Any]]) -> None:
