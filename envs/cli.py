@@ -14,6 +14,7 @@ from envs.cluster_cli import cluster_app
 from envs.drill_cli import drill
 from envs.errors import FleetstreamError, UsageError
 from envs.options import Emulated, EnvironmentName, JsonPath, SandboxName, selected
+from envs.package_cli import package_app
 from envs.progress import console
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ variables_app = typer.Typer(
 )
 app.add_typer(variables_app, name="env")
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(package_app, name="package")
 app.command()(drill)
 
 ExpectNoChanges = Annotated[bool, typer.Option("--expect-no-changes", help="Fail when anything would change.")]

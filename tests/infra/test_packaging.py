@@ -1,7 +1,6 @@
 """Function artifacts: the same bytes everywhere, what a handler needs and no more, nothing for another machine."""
 
 import shutil
-import struct
 import subprocess
 import sys
 import zipfile
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.packaging import ROOT, PackagingError, check_platform, package, sources
+from infra.packaging import ROOT, PackagingError, package
 
 HANDLER = "services.ingestion.archive_gate.handler.handle"
 GROUP = "function-archive-gate"
@@ -92,25 +91,6 @@ def test_the_artifact_runs_by_itself(tmp_path: Path) -> None:
     assert ran.stdout.strip() == "{'records': []}", ran.stderr
 
 
-def write(root: Path, **files: str) -> None:
-    for name, text in files.items():
-        path = root / "services" / f"{name}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-def test_imports_are_followed_in_every_form(tmp_path: Path) -> None:
-    forms = {
-        "__init__": "",
-        "a": "import services.b\nfrom services import c\nfrom . import d\nfrom .e import E\n\n\ndef handle(): ...",
-        "b": "def late():\n    from services.f import F",
-        **dict.fromkeys("cdefg", ""),
-    }
-    write(tmp_path, **forms)
-    found = [path.stem for path in sources("services.a.handle", tmp_path)]
-    assert found == ["__init__", "a", "b", "c", "d", "e", "f"]
-
-
 @pytest.mark.parametrize(
     ("handler", "told"),
     [("services.nowhere.handle", "no module services.nowhere"), ("services.contract.nothing", "defines no nothing")],
@@ -129,57 +109,3 @@ def test_a_file_in_place_of_the_build_folder(tmp_path: Path) -> None:
     (tmp_path / "build").write_text("in the way")
     with pytest.raises(PackagingError, match="folder that you can write to"):
         packaged(tmp_path / "build")
-
-
-def wheel(site: Path, name: str, *tags: str) -> None:
-    folder = site / f"{name}-1.0.dist-info"
-    folder.mkdir()
-    folder.joinpath("WHEEL").write_text("Wheel-Version: 1.0\n" + "".join(f"Tag: {tag}\n" for tag in tags))
-
-
-def library(path: Path, machine: int, bits: int = 2) -> None:
-    path.write_bytes(b"\x7fELF" + bytes([bits, 1]) + bytes(12) + struct.pack("<H", machine))
-
-
-@pytest.mark.parametrize(
-    "tag",
-    [
-        "py3-none-any",
-        "cp311-cp311-manylinux_2_17_x86_64",
-        "cp39-abi3-manylinux2014_x86_64",
-        "py3-none-manylinux1_x86_64",
-        "cp311-none-any",
-    ],
-)
-def test_wheels_that_fit(tmp_path: Path, tag: str) -> None:
-    wheel(tmp_path, "fitting", "py2-none-any", tag)
-    check_platform(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "tag",
-    [
-        "cp312-cp312-manylinux_2_17_x86_64",
-        "cp312-abi3-manylinux_2_17_x86_64",
-        "cp311-cp311-manylinux_2_17_aarch64",
-        "cp311-cp311-macosx_11_0_arm64",
-        "cp311-cp311-win_amd64",
-        "cp311-cp311-musllinux_1_2_x86_64",
-        "py2-none-any",
-    ],
-)
-def test_wheels_that_do_not_fit_are_named(tmp_path: Path, tag: str) -> None:
-    wheel(tmp_path, "foreign", tag)
-    wheel(tmp_path, "fitting", "py3-none-any")
-    with pytest.raises(PackagingError, match=rf"foreign-1\.0 \({tag}\)") as caught:
-        check_platform(tmp_path)
-    assert "fitting" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("machine", "bits"), [(183, 2), (3, 1), (62, 1)])
-def test_libraries_for_another_machine_are_named(tmp_path: Path, machine: int, bits: int) -> None:
-    library(tmp_path / "good.so", 62)
-    library(tmp_path / "_foreign.cpython-311.so", machine, bits)
-    with pytest.raises(PackagingError, match=r"_foreign\.cpython-311\.so") as caught:
-        check_platform(tmp_path)
-    assert "good.so" not in str(caught.value)

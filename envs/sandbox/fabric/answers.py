@@ -3,13 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from envs.sandbox.fabric.applications import Application, Service
+from envs.sandbox.fabric.applications import Application
 from envs.sandbox.fabric.model import Cluster
 from envs.sandbox.fabric.nodes import Health, Node, Phase, SafetyCheck
-from envs.sandbox.fabric.packages import ApplicationType, ServiceType
 from envs.sandbox.fabric.upgrade import Upgrade, UpgradeState
 
-_NEVER: Final = "0001-01-01T00:00:00.000Z"
+NEVER: Final = "0001-01-01T00:00:00.000Z"
 _FOR_EVER: Final = "P10675199DT02H48M05.4775807S"
 
 
@@ -26,8 +25,8 @@ def node(cluster: Cluster, found: Node) -> dict[str, Any]:
         "NodeStatus": found.status,
         "NodeUpTimeInSeconds": seconds if found.up else "0",
         "NodeDownTimeInSeconds": "0" if found.up else seconds,
-        "NodeUpAt": _time(found.since) if found.up else _NEVER,
-        "NodeDownAt": _NEVER if found.up else _time(found.since),
+        "NodeUpAt": timestamp(found.since) if found.up else NEVER,
+        "NodeDownAt": NEVER if found.up else timestamp(found.since),
         "HealthState": cluster.node_health(found.name) if shown else "Unknown",
         "IsSeedNode": cluster.is_seed(found.name),
         "UpgradeDomain": found.upgrade_domain,
@@ -95,22 +94,6 @@ def cluster_health(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def application_health(cluster: Cluster, found: Application) -> dict[str, Any]:
-    """ApplicationHealth."""
-    return {
-        "Name": found.name,
-        "AggregatedHealthState": application_state(cluster, found),
-        "HealthEvents": [],
-        "UnhealthyEvaluations": [],
-        "HealthStatistics": {"HealthStateCountList": []},
-        "ServiceHealthStates": [
-            {"ServiceName": service.name, "AggregatedHealthState": cluster.partition_health(service.partition)}
-            for service in found.services.values()
-        ],
-        "DeployedApplicationHealthStates": [],
-    }
-
-
 def application_state(cluster: Cluster, found: Application) -> Health:
     """The worst of an application's services."""
     states = {cluster.partition_health(service.partition) for service in found.services.values()}
@@ -136,7 +119,7 @@ def upgrade_progress(cluster: Cluster) -> dict[str, Any]:
         "NextUpgradeDomain": next((item["Name"] for item in domains if item["State"] == "Pending"), ""),
         "RollingUpgradeMode": "Monitored",
         "UpgradeDurationInMilliseconds": str(int((end - upgrade.started) * 1000)) if upgrade is not None else "0",
-        "StartTimestampUtc": _time(upgrade.started) if upgrade is not None else _NEVER,
+        "StartTimestampUtc": timestamp(upgrade.started) if upgrade is not None else NEVER,
         "FailureReason": (upgrade.failure if upgrade is not None else "") or "None",
         "IsNodeByNode": False,
     }
@@ -151,105 +134,6 @@ def configuration_upgrade(cluster: Cluster) -> dict[str, Any]:
         "ConfigVersion": cluster.configuration.version,
         "Details": upgrade.failure if upgrade is not None else "",
     }
-
-
-def application_type(found: ApplicationType) -> dict[str, Any]:
-    """ApplicationTypeInfo."""
-    return {
-        "Name": found.name,
-        "Version": found.version,
-        "DefaultParameterList": _parameters(found.parameters.items()),
-        "Status": "Available",
-        "StatusDetails": "",
-        "ApplicationTypeDefinitionKind": "ServiceFabricApplicationPackage",
-    }
-
-
-def service_type(found: ServiceType) -> dict[str, Any]:
-    """ServiceTypeInfo."""
-    return {
-        "ServiceTypeDescription": {
-            "Kind": "Stateful" if found.stateful else "Stateless",
-            "IsStateful": found.stateful,
-            "ServiceTypeName": found.name,
-            "PlacementConstraints": found.constraints,
-            **({"HasPersistedState": found.persisted} if found.stateful else {}),
-        },
-        "ServiceManifestName": found.manifest,
-        "ServiceManifestVersion": found.manifest_version,
-        "IsServiceGroup": False,
-    }
-
-
-def application(cluster: Cluster, found: Application) -> dict[str, Any]:
-    """ApplicationInfo."""
-    return {
-        "Id": found.id,
-        "Name": found.name,
-        "TypeName": found.type.name,
-        "TypeVersion": found.type.version,
-        "Status": "Ready",
-        "Parameters": _parameters(found.parameters.items()),
-        "HealthState": application_state(cluster, found),
-        "ApplicationDefinitionKind": "ServiceFabricApplicationDescription",
-    }
-
-
-def service(cluster: Cluster, found: Service) -> dict[str, Any]:
-    """StatefulServiceInfo or StatelessServiceInfo."""
-    return {
-        "Id": found.id,
-        "ServiceKind": "Stateful" if found.type.stateful else "Stateless",
-        "Name": found.name,
-        "TypeName": found.type.name,
-        "ManifestVersion": found.type.manifest_version,
-        "HealthState": cluster.partition_health(found.partition),
-        "ServiceStatus": "Active",
-        "IsServiceGroup": False,
-        **({"HasPersistedState": found.type.persisted} if found.type.stateful else {}),
-    }
-
-
-def partition(cluster: Cluster, found: Service) -> dict[str, Any]:
-    """StatefulServicePartitionInfo or StatelessServicePartitionInfo."""
-    place = found.partition
-    numbers = (
-        {"TargetReplicaSetSize": place.target, "MinReplicaSetSize": place.minimum}
-        if place.stateful
-        else {"InstanceCount": place.target}
-    )
-    ready = bool(place.running) and not place.quorum_lost
-    return {
-        "ServiceKind": "Stateful" if place.stateful else "Stateless",
-        "HealthState": cluster.partition_health(place),
-        "PartitionStatus": "InQuorumLoss" if place.quorum_lost else "Ready" if ready else "NotReady",
-        "PartitionInformation": {"ServicePartitionKind": "Singleton", "Id": place.id},
-        **numbers,
-    }
-
-
-def replicas(found: Service) -> list[dict[str, Any]]:
-    """StatefulServiceReplicaInfo or StatelessServiceInstanceInfo."""
-    place = found.partition
-    return [
-        {
-            "ServiceKind": "Stateful" if place.stateful else "Stateless",
-            "ReplicaStatus": "Ready" if replica.up else "Down",
-            "HealthState": Health.OK if replica.up else Health.WARNING,
-            "NodeName": replica.node,
-            "Address": "",
-            "LastInBuildDurationInSeconds": "0",
-            **(
-                {
-                    "ReplicaId": str(replica.number),
-                    "ReplicaRole": "Primary" if replica.primary else "ActiveSecondary",
-                }
-                if place.stateful
-                else {"InstanceId": str(replica.number)}
-            ),
-        }
-        for replica in sorted(place.replicas.values(), key=lambda replica: replica.number)
-    ]
 
 
 def _deactivation(cluster: Cluster, found: Node) -> dict[str, Any]:
@@ -282,11 +166,11 @@ def _event(source: str, name: str, health: Health, text: str, at: float, number:
         "SequenceNumber": str(number),
         "RemoveWhenExpired": False,
         "IsExpired": False,
-        "SourceUtcTimestamp": _time(at),
-        "LastModifiedUtcTimestamp": _time(at),
-        "LastOkTransitionAt": _time(at) if health is Health.OK else _NEVER,
-        "LastWarningTransitionAt": _NEVER,
-        "LastErrorTransitionAt": _time(at) if health is Health.ERROR else _NEVER,
+        "SourceUtcTimestamp": timestamp(at),
+        "LastModifiedUtcTimestamp": timestamp(at),
+        "LastOkTransitionAt": timestamp(at) if health is Health.OK else NEVER,
+        "LastWarningTransitionAt": NEVER,
+        "LastErrorTransitionAt": timestamp(at) if health is Health.ERROR else NEVER,
     }
 
 
@@ -294,9 +178,6 @@ def _evaluation(kind: str, health: Health, text: str) -> dict[str, Any]:
     return {"HealthEvaluation": {"Kind": kind, "AggregatedHealthState": health, "Description": text}}
 
 
-def _parameters(items: Any) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in items]
-
-
-def _time(seconds: float) -> str:
+def timestamp(seconds: float) -> str:
+    """A time as the API writes it."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

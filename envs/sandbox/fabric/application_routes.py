@@ -3,7 +3,8 @@
 from http import HTTPStatus
 from typing import Final
 
-from envs.sandbox.fabric import answers
+from envs.sandbox.fabric import application_answers as answers
+from envs.sandbox.fabric.application_upgrade import Order
 from envs.sandbox.fabric.errors import FabricError
 from envs.sandbox.fabric.rest import Answer, Request, Table
 
@@ -116,6 +117,25 @@ def _application(request: Request, application: str) -> Answer:
 @TABLE.route("GET", "/Applications/{application}/$/GetHealth")
 def _application_health(request: Request, application: str) -> Answer:
     return Answer(answers.application_health(request.cluster, request.cluster.applications.require(application)))
+
+
+@TABLE.route("POST", "/Applications/{application}/$/Upgrade")
+def _upgrade_application(request: Request, application: str) -> Answer:
+    body = request.json()
+    if body.get("UpgradeKind") != "Rolling":
+        raise FabricError("E_NOTIMPL", f"the sandbox's upgrades are Rolling, not {body.get('UpgradeKind')}")
+    order = Order(
+        body.get("TargetApplicationTypeVersion", ""),
+        {item["Key"]: item["Value"] for item in body.get("Parameters") or ()},
+        body.get("RollingUpgradeMode") or "UnmonitoredAuto",
+    )
+    request.cluster.upgrade_application(application, order)
+    return Answer()
+
+
+@TABLE.route("GET", "/Applications/{application}/$/GetUpgradeProgress")
+def _application_upgrade_progress(request: Request, application: str) -> Answer:
+    return Answer(answers.application_upgrade(request.cluster, request.cluster.applications.require(application)))
 
 
 @TABLE.route("POST", "/Applications/{application}/$/Delete")

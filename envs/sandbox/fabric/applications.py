@@ -1,15 +1,18 @@
 """Application types, applications and their services: what was provisioned, created, and is placed on the nodes."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from envs.sandbox.fabric import packages
 from envs.sandbox.fabric.errors import FabricError
 from envs.sandbox.fabric.image_store import ImageStore
 from envs.sandbox.fabric.packages import ApplicationType, ServiceType
 from envs.sandbox.fabric.placement import Partition, Placement
+
+if TYPE_CHECKING:
+    from envs.sandbox.fabric.application_upgrade import ApplicationUpgrade
 
 _SCHEME: Final = "fabric:/"
 _CONSTRAINT: Final = re.compile(r"\(?\s*NodeType\s*==\s*(\w+)\s*\)?")
@@ -38,6 +41,7 @@ class Application:
     type: ApplicationType
     parameters: dict[str, str]
     services: dict[str, Service] = field(default_factory=dict)
+    upgrade: "ApplicationUpgrade | None" = None
 
     @property
     def id(self) -> str:
@@ -73,7 +77,7 @@ class Applications:
     def unprovision(self, name: str, version: str) -> None:
         """Takes a type back. Raises `FabricError` while an application is of it."""
         wanted = self.type(name, version)
-        if using := [found.name for found in self.applications.values() if found.type == wanted]:
+        if using := [found.name for found in self.applications.values() if wanted in _used(found)]:
             raise FabricError("FABRIC_E_APPLICATION_TYPE_IN_USE", f"{name} {version} is used by {', '.join(using)}")
         del self.types[name, version]
 
@@ -93,18 +97,14 @@ class Applications:
         if unknown := sorted(set(parameters) - set(found.parameters)):
             raise FabricError("E_INVALIDARG", f"{type_name} {version} has no parameter {', '.join(unknown)}")
         application = Application(name, found, dict(found.parameters) | dict(parameters))
-        services = [
-            _service(
-                application,
-                f"{name}/{item.name}",
-                found.service_types[item.type],
-                packages.value(item.target, application.parameters),
-                packages.value(item.minimum, application.parameters),
-            )
-            for item in found.default_services
-        ]
+        services = list(_default_services(application))
         self.applications[name] = application
         for service in services:
+            self._add(application, service)
+
+    def complete(self, application: Application) -> None:
+        """Creates the default services that are not there."""
+        for service in list(_default_services(application)):
             self._add(application, service)
 
     def create_service(self, application_id: str, description: Mapping[str, Any]) -> None:
@@ -171,6 +171,24 @@ class Applications:
         application.services[service.name] = service
         self._placement.partitions[service.name] = service.partition
         self._changed()
+
+
+def _used(application: Application) -> list[ApplicationType]:
+    upgrade = application.upgrade
+    return [application.type, *([upgrade.target] if upgrade is not None and upgrade.running else [])]
+
+
+def _default_services(application: Application) -> Iterator[Service]:
+    for item in application.type.default_services:
+        name = f"{application.name}/{item.name}"
+        if name not in application.services:
+            yield _service(
+                application,
+                name,
+                application.type.service_types[item.type],
+                packages.value(item.target, application.parameters),
+                packages.value(item.minimum, application.parameters),
+            )
 
 
 def _service(application: Application, name: str, kind: ServiceType, target: int, minimum: int) -> Service:

@@ -5,10 +5,10 @@ Behaviour follows the Failover Manager's source (microsoft/service-fabric, `src/
 `course.py`. Threads share a cluster by holding its `lock`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from envs.sandbox.fabric import changes, configuration
+from envs.sandbox.fabric import application_upgrade, changes, configuration
 from envs.sandbox.fabric.applications import Applications
 from envs.sandbox.fabric.configuration import Configuration
 from envs.sandbox.fabric.configuration_reading import NodeEntry
@@ -267,6 +267,18 @@ class Cluster(Course):
             if (node := self._nodes.get(name)) is not None and node.up and name not in self._seeds:
                 self.deactivate(name, Intent.REMOVE_NODE)
         self._react()
+
+    def upgrade_application(self, application_id: str, order: application_upgrade.Order) -> None:
+        """Begins to change an application to another version of its type. Raises `FabricError`."""
+        self.require_quorum()
+        found = self.applications.require(application_id)
+        domains = sorted({node.upgrade_domain for node in self.nodes()})
+        application_upgrade.start(self.applications, found, order, self._now, self.timings.upgrade_domain, domains)
+
+    def _timers(self) -> Iterator[tuple[float, Callable[[], None]]]:
+        yield from super()._timers()
+        if not self._lost():
+            yield from application_upgrade.timers(self.applications, self._nodes, self.timings.upgrade_domain)
 
     def _require(self, address: str, version: str) -> None:
         if address not in self._machines:

@@ -19,6 +19,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from envs.sandbox.fabric import microsoft
 from envs.sandbox.fabric.errors import FabricError
 from envs.sandbox.fabric.gateway import Gateway, TlsFiles
 from envs.sandbox.fabric.model import Cluster
@@ -242,6 +243,7 @@ class Stage:
     def __post_init__(self) -> None:
         self.machines = Machines(self)
         self.quiet = Quiet()
+        self.packages = microsoft.offer(self.folder / "microsoft", self.fleet.version)
         self.states: dict[str, str] = {}
         self.ids = {node: self.launch(node) for node in self.fleet.seeds}
 
@@ -413,6 +415,7 @@ def staged(aws: Aws, folder: Path, seeds: int = 3) -> Iterator[Stage]:
             "client_certificate_secret": secrets["client"],
             "management_address": f"127.{70 + os.getpid() % 40}.{os.getpid() // 40 % 250}.{number % 250 + 1}",
             "diagnostics_share": None,
+            "service_fabric_version": VERSION,
         },
     }
     stage = Stage(aws, folder, described(outputs), outputs, Cluster(time.monotonic, PACE), subnets)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.fabric import authority, rules
+from envs.sandbox.fabric import microsoft
+from services.fabric import authority, packages, rules
 from services.fabric.authority import Issued, issue
 from services.fabric.bootstrap import Bootstrap, Outcome
 from services.fabric.credentials import Credentials
@@ -24,7 +25,29 @@ BRIEF = replace(QUICK, seeds_s=0.1, health_s=0.3, workers_s=0.1, agents_s=0.1)
 
 
 def form(stage: Stage, workers: int | None = 2, limits: Limits = QUICK) -> Outcome:
-    return Bootstrap(stage.fleet, stage.clients, stage.quiet, limits).run(workers)
+    return Bootstrap(stage.fleet, stage.clients, stage.quiet, limits).run(workers, stage.packages)
+
+
+def test_without_microsofts_packages_nothing_is_installed(five: Stage) -> None:
+    with pytest.raises(FabricServiceError) as refused:
+        Bootstrap(five.fleet, five.clients, five.quiet, QUICK).run(2)
+    for name in packages.NAMES:
+        assert name.format(five.fleet.version) in str(refused.value)
+    assert "--packages" in str(refused.value)
+
+    cabinet = five.packages / packages.NAMES[1].format(five.fleet.version)
+    cabinet.unlink()
+    with pytest.raises(FabricServiceError, match=cabinet.name) as refused:
+        form(five)
+    assert packages.NAMES[0].format(five.fleet.version) not in str(refused.value)
+    assert five.machines.steps == []
+
+    microsoft.offer(five.packages, five.fleet.version)
+    form(five)
+    kept = five.aws.client("s3").list_objects_v2(Bucket=five.fleet.bucket, Prefix=packages.PREFIX)["Contents"]
+    assert {each["Key"] for each in kept} == {
+        f"{packages.PREFIX}{name.format(five.fleet.version)}" for name in packages.NAMES
+    }
 
 
 def versions(stage: Stage, key: str) -> int:

@@ -13,7 +13,7 @@ from services.fabric.reconcile import Finding, Kind, Tools, World, apply, compar
 from tests.services.fabric.fleet_stage import QUICK, Stage
 
 SEEDS = {f"seed-{n}": SeedPlace(f"10.0.0.{n}", "a", f"g-{n}") for n in range(3)}
-FLEET = Fleet("fleet", SEEDS, "workers", "bucket", "a", "n", "c", "127.0.0.1")
+FLEET = Fleet("fleet", SEEDS, "workers", "bucket", "a", "n", "c", "127.0.0.1", "10.1.2175.9590")
 
 
 def node(name: str, address: str, **more: object) -> Node:
@@ -156,7 +156,7 @@ def test_no_seed_is_ever_repaired_by_removing_it() -> None:
 
 @pytest.fixture
 def formed(stage: Stage) -> Stage:
-    Bootstrap(stage.fleet, stage.clients, stage.quiet, QUICK).run(2)
+    Bootstrap(stage.fleet, stage.clients, stage.quiet, QUICK).run(2, stage.packages)
     return stage
 
 

@@ -1,0 +1,5 @@
+"""What keeps something from being packaged."""
+
+
+class PackagingError(Exception):
+    """The message names the file, wheel or command and the remedy."""
