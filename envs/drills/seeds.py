@@ -41,6 +41,11 @@ def seed_volume_loss(field: Field) -> None:
     ec2 = field.place.clients.ec2
     before = _found(field)
     snapshots = field.faults.snapshots()
+    if len(snapshots) < len(field.fleet.seeds):
+        raise FleetstreamError(
+            f"the snapshot policy made {len(snapshots)} snapshots of {len(field.fleet.seeds)} disks, and so no disk "
+            "is deleted: `aws dlm get-lifecycle-policy` says in its StatusMessage what is missing"
+        )
     field.act(f"the snapshot policy makes {len(snapshots)} snapshots")
     field.wait("completed snapshots", lambda _: _completed(ec2, snapshots))
     # Taken from the running machine, so that no other can have it before it is deleted.
