@@ -219,11 +219,11 @@ def _listed(machine: "Machine", name: str) -> bool | None:
             return True
         if cluster.lost or (cluster.upgrade is not None and cluster.upgrade.running):
             return None
-        cluster.start_configuration_upgrade(_catching_up(cluster))
+        cluster.start_configuration_upgrade(catching_up(cluster))
         return None
 
 
-def _catching_up(cluster: Cluster) -> dict[str, Any]:
+def catching_up(cluster: Cluster) -> dict[str, Any]:
     """The next configuration: exactly the nodes there are, and those that are gone named as such."""
     wanted, live = configuration.following(cluster.current_configuration()), {node.name for node in cluster.nodes()}
     # The current configuration has left them out already; an upgrade compares with the one that was applied last.
