@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analytics import figures, plots
+from analytics import figures, lanes, plots
 from analytics.errors import AnalysisError, UsageError
 
 Json = Mapping[str, Any]
@@ -25,21 +25,33 @@ def render(analysis: Json, run: Json, path: Path | str) -> None:
 
     ``analysis`` is `analytics.digest.digest`'s (it may be empty). ``run`` is the run's summary, with ``slo`` (name,
     required, measured, passed), ``latency`` (``percentiles``: [percentile, milliseconds] pairs; ``per_second``:
-    second, count, p50, p99, max in milliseconds; ``limits``: ms, label), ``accounting`` (rows of equal keys) and
-    ``settings``. Raises `AnalysisError` when the page cannot be written.
+    second, count, p50, p99, max in milliseconds; ``limits``: ms, label), ``accounting`` (rows of equal keys),
+    ``drill`` (as `render_drill` takes it) and ``settings``. Raises `AnalysisError` when the page cannot be written.
     """
-    target = Path(path)
+    _write(page(analysis, run), Path(path))
+
+
+def render_drill(drill: Json, path: Path | str) -> None:
+    """Writes the page of a single drill, whole or not at all.
+
+    ``drill`` has ``drill``, ``shows``, ``environment``, ``started``, ``seconds``, ``passed``, ``reasons``,
+    ``figures``, ``notes`` and ``timeline`` (entries with ``at`` in seconds, ``subject``, ``text``, ``kind``). Raises
+    `AnalysisError` when the page cannot be written.
+    """
+    _write(_environment().get_template("drill_page.html.j2").render(_drill(drill)), Path(path))
+
+
+def _write(content: str, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(page(analysis, run))
+        temporary.write_text(content)
         temporary.replace(target)
     except OSError as error:
         raise AnalysisError(f"{target}: the report cannot be written: {error}") from error
 
 
-def page(analysis: Json, run: Json) -> str:
-    """The page's HTML."""
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("analytics", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=StrictUndefined,
@@ -49,24 +61,43 @@ def page(analysis: Json, run: Json) -> str:
         for name in ("count", "number", "milliseconds", "size", "share", "moment", "unit", "title")
     }
     environment.filters["cell"] = _cell
+    return environment
+
+
+def _drill(drill: Json) -> dict[str, Any]:
+    return {
+        "drill": drill,
+        "lanes": lanes.lanes(drill["timeline"], drill["seconds"]),
+        "figures": lanes.figures_of(drill),
+        "legend": lanes.LEGEND,
+    }
+
+
+def page(analysis: Json, run: Json) -> str:
+    """The page's HTML."""
     latency = run.get("latency") or {}
     signals = (analysis.get("device") or {}).get("signals") or {}
-    return environment.get_template("report.html.j2").render(
-        run=run,
-        analysis=analysis,
-        verdict=_verdict(run),
-        tiles=_tiles(analysis, run),
-        latency_ms=run.get("latency_ms") or {},
-        percentile_chart=plots.percentile_chart(latency),
-        share_chart=plots.share_chart(latency),
-        latency_chart=plots.latency_chart(latency),
-        throughput_chart=plots.throughput_chart(analysis.get("throughput") or {}),
-        legs=plots.legs(analysis.get("legs") or []),
-        accounting=_columns(run.get("accounting") or []),
-        device_cards=plots.device_cards(signals),
-        device_span=plots.span(signals),
-        signals_by_device=_signals_by_device(analysis.get("device_signals") or []),
-        settings=_flat(run.get("settings") or {}),
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            analysis=analysis,
+            verdict=_verdict(run),
+            tiles=_tiles(analysis, run),
+            latency_ms=run.get("latency_ms") or {},
+            percentile_chart=plots.percentile_chart(latency),
+            share_chart=plots.share_chart(latency),
+            latency_chart=plots.latency_chart(latency),
+            throughput_chart=plots.throughput_chart(analysis.get("throughput") or {}),
+            legs=plots.legs(analysis.get("legs") or []),
+            accounting=_columns(run.get("accounting") or []),
+            device_cards=plots.device_cards(signals),
+            device_span=plots.span(signals),
+            signals_by_device=_signals_by_device(analysis.get("device_signals") or []),
+            drill=_drill(run["drill"]) if run.get("drill") else None,
+            settings=_flat(run.get("settings") or {}),
+        )
     )
 
 

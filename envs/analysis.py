@@ -87,7 +87,9 @@ class SparkJob:
         return json.loads(self._found.read_text())
 
 
-def write_report(summary: Summary, measured: Measured, settings: dict[str, Any], folder: Path) -> Path:
+def write_report(
+    summary: Summary, measured: Measured, settings: dict[str, Any], drilled: dict[str, Any] | None, folder: Path
+) -> Path:
     """Writes ``report.html`` from all that there is; what is missing is shown as not measured."""
     digest = folder / "analysis" / "analysis.json"
     page = folder / "report.html"
@@ -95,6 +97,7 @@ def write_report(summary: Summary, measured: Measured, settings: dict[str, Any],
         **summary.model_dump(mode="json"),
         "latency": _latency(measured),
         "accounting": _accounting(measured),
+        "drill": drilled,
         "settings": {**settings, "machine": measured.machine},
     }
     report.render(json.loads(digest.read_text()) if digest.exists() else {}, content, page)

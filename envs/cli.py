@@ -11,6 +11,7 @@ import typer
 
 from envs import project
 from envs.cluster_cli import cluster_app
+from envs.drill_cli import drill
 from envs.errors import FleetstreamError, UsageError
 from envs.options import Emulated, EnvironmentName, JsonPath, SandboxName, selected
 from envs.package_cli import package_app
@@ -31,6 +32,7 @@ variables_app = typer.Typer(
 app.add_typer(variables_app, name="env")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(package_app, name="package")
+app.command()(drill)
 
 ExpectNoChanges = Annotated[bool, typer.Option("--expect-no-changes", help="Fail when anything would change.")]
 
@@ -56,13 +58,14 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 1,
     warm_up: Annotated[float, typer.Option(help="Seconds of the same load on the canary topic before.")] = 5,
+    workers: Annotated[int, typer.Option(help="Workers of the cluster; three of them leave in the drill.")] = 6,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the sandbox running afterwards.")] = False,
     env: EnvironmentName = project.SANDBOX,
     emulated: Emulated = False,
     name: SandboxName = None,
     json: JsonPath = None,
 ) -> None:
-    """The main job end to end on the sandbox: up, load, measure, archive, analyze, report.
+    """The main job end to end on the sandbox: up, cluster, load, measure, archive, analyze, scale-in drill, report.
 
     Example: fleetstream run --replay drives/*.csv --rate 5000 --seconds 30
     """
@@ -80,6 +83,7 @@ def run(
         speed=speed,
         seed=seed,
         warm_up=warm_up,
+        workers=workers,
         keep=keep,
     )
     raise typer.Exit(main_job.run(selected(env, emulated, name), request, json))

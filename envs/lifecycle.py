@@ -10,13 +10,14 @@ from typing import Any
 from rich.table import Table
 
 from envs import project
-from envs.engine import EngineError, Update
+from envs.engine import Engine, EngineError, Update
 from envs.environment import Environment
 from envs.errors import FleetstreamError, UsageError
 from envs.preview import as_json, examine, rendered
 from envs.progress import console, step
 from envs.sandbox import account, processes
 from envs.sandbox.stack import Sandbox, existing
+from services.fabric import leavings
 from services.fabric.fleet import HTTP_PORT
 
 
@@ -81,12 +82,7 @@ def down(environment: Environment) -> list[str]:
     """
     sandbox = environment.sandbox
     if sandbox is None:
-        with step(f"pulumi destroy, stack {environment.name}") as current:
-            current.detail = (
-                environment.engine()
-                .update("destroy", "--yes", "--skip-preview", on_progress=current.update)
-                .summary()
-            )
+        _destroy_on_aws(environment)
         return []
     if not sandbox.state_dir.exists():
         console.print(f"sandbox {sandbox.name} is not there: nothing to take down")
@@ -203,6 +199,21 @@ def write_json(path: Path, content: Any) -> None:
         ) from error
 
 
+def _destroy_on_aws(environment: Environment) -> None:
+    engine = environment.engine()
+    cluster, region = _cluster(engine), project.region(environment.name)
+    with step(f"pulumi destroy, stack {environment.name}") as current:
+        current.detail = engine.update("destroy", "--yes", "--skip-preview", on_progress=current.update).summary()
+    if cluster and (left := leavings.find(environment.session().client("ec2", region_name=region), cluster)):
+        # They hold data: somebody has to want it.
+        console.print(
+            "of the cluster's own making, and still there at a cost (delete them when their data is not needed): "
+            + ", ".join((*left.disks, *left.snapshots)),
+            markup=False,
+            soft_wrap=True,
+        )
+
+
 def _destroy(sandbox: Sandbox) -> list[str]:
     if "aws" in sandbox.missing():
         console.print(f"sandbox {sandbox.name}: its account had ended already, nothing to destroy in it")
@@ -212,8 +223,14 @@ def _destroy(sandbox: Sandbox) -> list[str]:
         with step(f"sandbox {sandbox.name}: starting what has ended") as current:
             current.detail = ", ".join(sandbox.restart())
     engine = sandbox.engine()
+    cluster = _cluster(engine)
     with step(f"pulumi destroy, stack {sandbox.environment}") as current:
         current.detail = engine.update("destroy", "--yes", "--skip-preview", on_progress=current.update).summary()
+    if cluster and (made := leavings.find(ec2 := sandbox.session().client("ec2"), cluster)):
+        leavings.delete(ec2, made)
+        console.print(
+            f"of the cluster's own making: {len(made.disks)} disks, {len(made.snapshots)} snapshots, deleted"
+        )
     left = sandbox.leftovers()
     console.print(f"inventory of the emulated account: {'empty' if not left else f'{len(left)} left'}")
     return left
@@ -223,6 +240,14 @@ def _gateway(outputs: dict[str, Any]) -> str | None:
     """Where the Service Fabric gateway answers; it does once the cluster is formed."""
     address = outputs.get("management_address", "")
     return f"https://{address}:{HTTP_PORT}" if address and account.is_open(HTTP_PORT, address) else None
+
+
+def _cluster(engine: Engine) -> str | None:
+    """The name of the cluster that a stack has; None when it came up too little for one."""
+    try:
+        return engine.outputs()["fleet"]["cluster"]
+    except (EngineError, KeyError, TypeError):
+        return None
 
 
 def _outputs(environment: Environment) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The main job, end to end on a sandbox: up, load, measure, archive, analyze, report, down."""
+"""The main job, end to end on a sandbox: up, cluster, load, measure, archive, analyze, drill, report, down."""
 
 import os
 import secrets
@@ -12,18 +12,22 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from envs import analysis, lifecycle, measurement, runs
+from envs import analysis, cluster, lifecycle, measurement, runs
+from envs.drills import catalogue, running
+from envs.drills.field import Settings, settle
+from envs.drills.result import Result
 from envs.environment import Environment
 from envs.errors import FleetstreamError, UsageError
 from envs.measurement import Measured
 from envs.progress import console, step
-from envs.summary import Analysis, Check, Latency, Leg, Messages, Rate, Resources, Summary, tables
+from envs.summary import Analysis, Check, Fabric, Latency, Leg, Messages, Rate, Resources, Summary, tables
 from services.errors import ServiceError
 from services.kafka import bootstrap_servers
 from services.simulator.load import LoadSpec
 from services.simulator.source import GeneratedSource, ReplaySource
 
 INTERRUPTED: Final = 130
+_SCALE_IN: Final = catalogue.chosen("scale-in")[0]
 
 
 class Request(BaseModel):
@@ -41,6 +45,7 @@ class Request(BaseModel):
     seed: int = Field(default=1, ge=0)
     warm_up: float = Field(default=5, ge=0)
     keep: bool = False
+    workers: int = Field(default=6, ge=6)
 
     def source(self) -> ReplaySource | GeneratedSource:
         """Where the messages come from. Raises `UsageError` for recordings that cannot be read."""
@@ -98,6 +103,7 @@ class _Job:
         self.run_id = f"r{datetime.now(UTC):%H%M%S}{secrets.token_hex(2)}"
         self.measured = Measured()
         self.outputs: dict[str, Any] = {}
+        self.drilled: Result | None = None
         self.dead_before = 0
         self.interrupted = False
         self.started = time.monotonic()
@@ -108,9 +114,11 @@ class _Job:
         """Goes through the stages until one fails, and notes why."""
         stages: tuple[tuple[str, Callable[[], None]], ...] = (
             ("bringing the environment up", self.bring_up),
+            ("forming the cluster", self.form),
             ("the load", self.load),
             ("waiting for the archive", self.archive),
             ("the analysis", self.analyze),
+            ("the scale-in drill", self.drill),
         )
         with self.until_the_end:
             for name, stage in stages:
@@ -138,6 +146,12 @@ class _Job:
             created=made.changes["create"], by_type=dict(sorted(lifecycle.by_type(self.environment).items()))
         )
         self.dead_before = measurement.dead_letters(self.s3, self.outputs).update().records
+
+    def form(self) -> None:
+        """To a cluster at rest: what is measured afterwards shares the machine with it."""
+        cluster.bootstrap(self.environment, self.asked.workers, None, None)
+        ground = running.stand(self.environment, [_SCALE_IN])
+        settle(ground.place, ground.gateway, Settings())
 
     def load(self) -> None:
         session = self.environment.session()
@@ -186,6 +200,14 @@ class _Job:
                 self.summary.problems.append(f"{found['quarantined']} rows of the archive are in quarantine")
             current.detail = f"{found['rows']:,} rows of {found['devices']} devices"
 
+    def drill(self) -> None:
+        """The workers that leave stay away: the environment is taken down next, or shows what the drill left."""
+        ground = running.stand(self.environment, [_SCALE_IN])
+        self.drilled = found = running.perform(ground, _SCALE_IN, Settings(), self.folder / "drill")
+        parts = ("nodes", "seed_nodes", "removed", "zombies")
+        self.summary.fabric = Fabric(**{part: found.figures[part] for part in parts})
+        self.summary.problems.extend(f"drill {found.drill}: {reason}" for reason in found.reasons)
+
     def account(self) -> None:
         """Fills the summary's counts and latencies from what was measured, and compares independent counts."""
         measured, summary = self.measured, self.summary
@@ -233,7 +255,8 @@ class _Job:
         summary.analysis.report = str(report)
         content = summary.model_dump(mode="json")
         lifecycle.write_json(self.folder / "summary.json", content)
-        analysis.write_report(summary, self.measured, self.asked.model_dump(mode="json"), self.folder)
+        drilled = None if self.drilled is None else self.drilled.as_json()
+        analysis.write_report(summary, self.measured, self.asked.model_dump(mode="json"), drilled, self.folder)
         if machine := self.measured.machine:
             console.print("machine:", "; ".join(f"{name} {value}" for name, value in machine.items()), soft_wrap=True)
         latest = runs.publish(self.folder)

@@ -78,7 +78,7 @@ class Analysis(_Part):
 
 
 class Fabric(_Part):
-    """The cluster's part, null while the environment has no fleet."""
+    """The cluster after the drill: nodes Up, and what the drill removed and left behind. None: it was not reached."""
 
     nodes: int | None = None
     seed_nodes: int | None = None

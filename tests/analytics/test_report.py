@@ -126,7 +126,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-SECTIONS = ["levels", "latency", "throughput", "loss", "objects", "devices", "settings"]
+SECTIONS = ["levels", "latency", "throughput", "loss", "objects", "devices", "drill", "settings"]
 
 
 def test_the_whole_page() -> None:
@@ -154,7 +154,7 @@ def test_missing_parts_are_shown_as_not_measured(given: dict[str, Any]) -> None:
     page = Page(report.page({}, given))
     assert page.sections == SECTIONS
     assert "Service levels were not measured" in page.text
-    assert page.text.count("Not measured in this run.") == 9
+    assert page.text.count("Not measured in this run.") == 10
     assert page.text.count("not measured") >= 7
     assert "None" not in page.text
 

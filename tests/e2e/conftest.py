@@ -45,7 +45,7 @@ class Background:
         with log.open("w") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)
 
-    def wait_for(self, text: str, seconds: float = 150) -> None:
+    def wait_for(self, text: str, seconds: float = 400) -> None:
         """Waits until the command has printed this; fails when it ends before."""
         deadline = time.monotonic() + seconds
         while text not in self.log.read_text():

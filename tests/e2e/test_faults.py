@@ -23,7 +23,7 @@ from tests.e2e.conftest import (
     status,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-faults"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-faults"), pytest.mark.timeout(1200)]
 
 Start = Callable[..., Background]
 SHORT = ("--rate", "500", "--seconds", "4", "--warm-up", "1")

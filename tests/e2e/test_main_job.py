@@ -26,7 +26,7 @@ from envs.sandbox.aws.session import emulated_session
 from services.kafka import bootstrap_servers, client_config, end_offsets
 from tests.e2e.conftest import COMMAND, RECORDED, ROOT, SANDBOXES, assert_nothing_left, fleetstream, marked, status
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-main"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-main"), pytest.mark.timeout(1000)]
 
 RATE, SECONDS = 5000, 10
 NAME = f"e2e{secrets.token_hex(3)}"
@@ -47,7 +47,7 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     done = fleetstream(
         *("run", "--name", NAME, "--keep", "--json", str(path), "--rate", str(RATE), "--seconds", str(SECONDS)),
         *replay,
-        timeout=500,
+        timeout=900,
     )
     # 3: this machine was too slow for a service level; whether the platform works does not depend on that.
     assert done.returncode in (0, 3), done.stderr
@@ -72,7 +72,7 @@ def test_every_message_is_accounted_for(summary: dict[str, Any]) -> None:
     assert messages["acked"] == messages["consumed"] == messages["archived"] == RATE * SECONDS
     assert messages["lost"] == messages["rejected"] == messages["unknown"] == messages["dead_lettered"] == 0
     assert summary["problems"] == []
-    assert summary["fabric"] == {"nodes": None, "seed_nodes": None, "removed": None, "zombies": None}
+    assert summary["fabric"] == {"nodes": 8, "seed_nodes": 5, "removed": 3, "zombies": 0}
     assert {level["name"]: level["passed"] for level in summary["slo"]}["messages lost"]
 
 
@@ -134,6 +134,7 @@ def test_the_report_stands_alone(summary: dict[str, Any]) -> None:
         assert outside not in page
     for level in summary["slo"]:
         assert level["name"] in page
+    assert "scale-in: 3 of 6 workers leave" in page
 
 
 def test_nothing_is_left_to_do_after_up(summary: dict[str, Any]) -> None:
@@ -196,7 +197,7 @@ def test_a_killed_account_is_recovered_and_kafka_keeps_its_messages(
         session().client("s3").put_object(Bucket=where["archive_bucket"], Key=key, Body=body)
     again = tmp_path / "again.json"
     done = fleetstream(
-        "run", "--name", NAME, "--rate", "500", "--seconds", "3", "--warm-up", "1", "--json", str(again), timeout=400
+        "run", "--name", NAME, "--rate", "500", "--seconds", "3", "--warm-up", "1", "--json", str(again), timeout=800
     )
     assert done.returncode == 1, done.stderr
     second = json.loads(again.read_text())

@@ -27,6 +27,8 @@ from envs.sandbox.aws.host import Host
 from envs.sandbox.aws.permission_needs import Need
 
 _PRINCIPAL: Final = "dlm.amazonaws.com"
+_COMPLETE: Final = frozenset({"aws:resourcetag/*", "ec2:resourcetag/*"})
+"""The condition keys of which everything is known."""
 _POLICY_TAG: Final = "aws:dlm:lifecycle-policy-id"
 _SCHEDULE_TAG: Final = "aws:dlm:lifecycle-schedule-name"
 _LOOK_S: Final = 1.0
@@ -158,7 +160,7 @@ class Manager:
 
     def _take(self, found: SnapshotPolicy, schedule: dict[str, Any], volume: Volume) -> str:
         region, account = self._account.region, self._account.account_id
-        self._demand(found, "CreateSnapshot", f"arn:aws:ec2:{region}:{account}:volume/{volume.id}")
+        self._demand(found, "CreateSnapshot", f"arn:aws:ec2:{region}:{account}:volume/{volume.id}", volume)
         for action in ("CreateSnapshot", "CreateTags"):
             self._demand(found, action, f"arn:aws:ec2:{region}::snapshot/*")
         made = self._ec2.create_snapshot(volume.id, f"Created for policy: {found.id} schedule: {schedule['Name']}")
@@ -180,13 +182,18 @@ class Manager:
 
         taken = [(each.start_time, each.id) for each in list(self._ec2.snapshots.values()) if is_ours(each)]
         for snapshot in dlm_rules.surplus(schedule, taken, CLOCK.date().replace(tzinfo=None)):
-            self._demand(found, "DeleteSnapshot", f"arn:aws:ec2:{self._account.region}::snapshot/{snapshot}")
+            arn = f"arn:aws:ec2:{self._account.region}::snapshot/{snapshot}"
+            self._demand(found, "DeleteSnapshot", arn, self._ec2.snapshots[snapshot])
             self._ec2.delete_snapshot(snapshot)
 
-    def _demand(self, found: SnapshotPolicy, action: str, resource: str) -> None:
+    def _demand(
+        self, found: SnapshotPolicy, action: str, resource: str, tagged: Volume | Snapshot | None = None
+    ) -> None:
         role = sts.trusted_role(self._account, found.about["ExecutionRoleArn"], _PRINCIPAL)
         who = permissions.role_caller(self._account, role, _PRINCIPAL)
-        permissions.demand(self._account, who, Need(f"ec2:{action}", resource))
+        tags = {} if tagged is None else _tags(tagged)
+        context = {f"{prefix}:ResourceTag/{key}": tags[key] for prefix in ("aws", "ec2") for key in tags}
+        permissions.demand(self._account, who, Need(f"ec2:{action}", resource, context=context, complete=_COMPLETE))
 
 
 _manager: Manager | None = None

@@ -23,6 +23,8 @@ def table(account: Account, kills: Kills) -> Mapping[str, Callable[[Request], Re
     * ``/fleetstream/functions/kill?function=``: the function's workers are killed: 200 ``{"killed"}``
     * ``/fleetstream/functions/kill?function=&after=SERVICE:OPERATION``: once, after the next such call with the
       function's role was carried out and before its answer is sent: 200 ``{"after"}``
+    * ``/fleetstream/functions/kills?function=``: what of the second kind is still to come: 200 ``{"coming"}``, its
+      ``after``; with ``&spare=true`` it is forgotten, and told one last time
 
     Each answers 404 ``{"error"}`` for what is not there, and 400 for parameters that are missing or make no sense.
     """
@@ -30,6 +32,7 @@ def table(account: Account, kills: Kills) -> Mapping[str, Callable[[Request], Re
         "/fleetstream/events/fire": partial(_fire, account),
         "/fleetstream/events/faults": _faults,
         "/fleetstream/functions/kill": partial(_kill, kills),
+        "/fleetstream/functions/kills": partial(_coming, kills),
     }
 
 
@@ -72,6 +75,14 @@ def _kill(kills: Kills, request: Request) -> Response:
     except LambdaClientError as error:
         return _refusal(str(error.message), 404)
     return _answer({"after": after})
+
+
+def _coming(kills: Kills, request: Request) -> Response:
+    if not (function := request.args.get("function")):
+        return _refusal("the parameter `function` is missing")
+    spare = request.args.get("spare") == "true"
+    coming = kills.spare(function) if spare else kills.coming(function)
+    return _answer({"coming": [f"{kill.service}:{kill.operation}" for kill in coming]})
 
 
 def _refusal(text: str, status: int = 400) -> Response:

@@ -40,6 +40,18 @@ class Kills:
         with self._lock:
             self._coming.append(kill)
 
+    def coming(self, function: str) -> list[Kill]:
+        """The kills of a function that are to come."""
+        with self._lock:
+            return [kill for kill in self._coming if kill.function == function]
+
+    def spare(self, function: str) -> list[Kill]:
+        """Forgets the kills of a function that are to come; which they were."""
+        with self._lock:
+            spared = [kill for kill in self._coming if kill.function == function]
+            self._coming = [kill for kill in self._coming if kill.function != function]
+        return spared
+
     def now(self, function: str) -> int:
         """Kills the workers of a function; how many there were. Raises as `arm`."""
         self._role(function)

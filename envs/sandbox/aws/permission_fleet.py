@@ -86,16 +86,19 @@ def autoscaling(asked: Asked) -> list[Need] | None:
 def _create_volume(asked: Asked) -> list[Need]:
     made = asked.arn("volume/*")
     tags = dict(_specified(asked, "volume"))
-    found = [_need("ec2:CreateVolume", made, _requested(tags)), *_tagging(asked, "volume", made)]
+    encrypted = asked.parameters.get("Encrypted", "false").lower()
+    found = _tagging(asked, "volume", made)
     key = asked.parameters.get("KmsKeyId")
     uses = ["CreateGrant", "DescribeKey", "GenerateDataKeyWithoutPlaintext"]
     for each in _given(asked, "SnapshotId"):
         found.append(_on(asked, each, "CreateVolume"))
         snapshot = ec2_backends[asked.account][asked.region].snapshots.get(each)
         if snapshot is not None and snapshot.encrypted:
+            encrypted = "true"
             key = key or snapshot.kms_key_id
             uses.append("Decrypt")
-    return [*found, *_key_uses(asked, key, uses)]
+    context = {**_requested(tags), "ec2:Encrypted": encrypted}
+    return [_need("ec2:CreateVolume", made, context), *found, *_key_uses(asked, key, uses)]
 
 
 def _volume_key(asked: Asked, uses: Sequence[str]) -> list[Need]:

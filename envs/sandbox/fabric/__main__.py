@@ -20,7 +20,7 @@ from envs.sandbox.aws.session import emulated_session
 from envs.sandbox.aws.sts_client import AssumeRoleError
 from envs.sandbox.fabric import entrances
 from envs.sandbox.fabric.desk import Desk
-from envs.sandbox.fabric.faults import Control, Faults
+from envs.sandbox.fabric.faults import FILE, Control, Faults
 from envs.sandbox.fabric.gateway import Gateway, TlsFiles
 from envs.sandbox.fabric.machines import Machines
 from envs.sandbox.fabric.tls import write_tls
@@ -30,8 +30,6 @@ from services.priority import step_back
 
 log = logging.getLogger("fabric")
 
-FAULTS_FILE: Final = "fabric-faults.url"
-"""Where in the sandbox's folder it says at which address faults of the gateway are asked for."""
 _BUSY_S: Final = 0.3
 _IDLE_S: Final = 2.0
 """Between two looks: each costs some milliseconds of a processor that measurements share."""
@@ -51,7 +49,7 @@ class Player:
         self._faults = Faults()
         self._control = Control(self._faults)
         self._control.start()
-        (state_dir / FAULTS_FILE).write_text(self._control.url)
+        (state_dir / FILE).write_text(self._control.url)
         self._complained = ""
         self._enter(self._life())
 
@@ -110,8 +108,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--state-dir", type=Path, required=True, help="the sandbox's directory, with account.json")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("botocore", "boto3", "urllib3"):
+    for noisy in ("botocore", "boto3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Machines share clients: a connection more than a pool keeps is closed after use, which is no news.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     # On AWS this work is done on other machines: here it steps back behind whatever is being measured.
     step_back()
     stop = threading.Event()

@@ -191,6 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
             log.exception("%s %s failed in the gateway", self.command, self.path)
             self._send_error("E_FAIL", f"the sandbox's gateway failed: {type(error).__name__}: {error}", 500)
             return
+        gateway.faults.carried_out(request.method, request.path)
         self._send(answer.status, None if answer.body is None else json.dumps(answer.body).encode())
 
     do_GET = do_POST = do_PUT = do_DELETE = handle_method  # noqa: N815 (the library's names)

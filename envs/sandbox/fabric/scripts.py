@@ -19,6 +19,7 @@ from envs.sandbox.fabric.model import Cluster
 from envs.sandbox.fabric.nodes import Status
 from envs.sandbox.fabric.world import DataRoot
 from services.fabric import configuration, domains, packages
+from services.fabric.rules.update import TO_BE_REMOVED
 
 if TYPE_CHECKING:
     from envs.sandbox.fabric.machine import Machine
@@ -218,16 +219,17 @@ def _listed(machine: "Machine", name: str) -> bool | None:
             return True
         if cluster.lost or (cluster.upgrade is not None and cluster.upgrade.running):
             return None
-        cluster.start_configuration_upgrade(_catching_up(cluster))
+        cluster.start_configuration_upgrade(catching_up(cluster))
         return None
 
 
-def _catching_up(cluster: Cluster) -> dict[str, Any]:
+def catching_up(cluster: Cluster) -> dict[str, Any]:
     """The next configuration: exactly the nodes there are, and those that are gone named as such."""
-    current, live = cluster.current_configuration(), {node.name for node in cluster.nodes()}
-    if gone := set(cluster.configuration.nodes) - live:
-        return configuration.without(current, gone)
-    return configuration.following(current)
+    wanted, live = configuration.following(cluster.current_configuration()), {node.name for node in cluster.nodes()}
+    # The current configuration has left them out already; an upgrade compares with the one that was applied last.
+    if gone := sorted(set(cluster.configuration.nodes) - live):
+        return configuration.with_setting(wanted, "Setup", TO_BE_REMOVED, ",".join(gone))
+    return wanted
 
 
 def _secret(machine: "Machine", arn: str) -> dict[str, Any] | None:

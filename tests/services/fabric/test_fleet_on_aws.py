@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from envs.sandbox import account
+from services.fabric import leavings
 from services.fabric.account import AutoScaling, Ec2, InstanceRefusedError
 from services.fabric.launch import Launches, Outcome, serve
 from services.fabric.lifecycle import (
@@ -257,6 +258,15 @@ def test_a_seed_gets_its_disk_and_after_a_loss_one_from_the_newest_snapshot(
     tags = {tag["Key"]: tag["Value"] for tag in disk["Tags"]}
     own = {"Name": f"{CLUSTER}-seed-0", "snapshots": CLUSTER, "restored-from": snapshots[-1]}
     assert tags == {**DISK_TAGS, **own}
+
+    made_by_itself = leavings.find(stage.ec2, CLUSTER)
+    assert made_by_itself.disks == (disk["VolumeId"],)
+    assert sorted(made_by_itself.snapshots) == sorted(snapshots)
+    assert not leavings.find(stage.ec2, "another")
+    stage.remove(second.group)
+    eventually(lambda: disks_of(stage)[0]["State"] == "available")
+    leavings.delete(stage.ec2, made_by_itself)
+    assert not leavings.find(stage.ec2, CLUSTER)
 
 
 def test_a_described_interface_becomes_the_second_one(

@@ -124,6 +124,25 @@ def test_a_policy_runs_when_its_time_comes(aws: Aws, fleet: FleetStage, role: st
         aws.client("dlm").delete_lifecycle_policy(PolicyId=each)
 
 
+def test_a_roles_rights_may_hang_on_the_tags_of_disk_and_snapshot(aws: Aws, fleet: FleetStage) -> None:
+    volume = disk(fleet, "tagged")
+    role = make_role(aws, "narrow", "ec2:DescribeVolumes", "ec2:CreateTags")
+    about = make(aws, role, details("tagged", 1))
+    for value, taken in (("other", 0), ("tagged", 1), ("tagged", 1)):
+        allow = {
+            "Effect": "Allow",
+            "Action": ["ec2:CreateSnapshot", "ec2:DeleteSnapshot"],
+            "Resource": ["arn:aws:ec2:*:*:volume/*", "arn:aws:ec2:*::snapshot/*"],
+            "Condition": {"StringEquals": {"aws:ResourceTag/role": value}},
+        }
+        made = {"Effect": "Allow", "Action": "ec2:CreateSnapshot", "Resource": "arn:aws:ec2:*::snapshot/*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow, made]})
+        aws.client("iam").put_role_policy(RoleName="narrow", PolicyName="tagged", PolicyDocument=policy)
+        assert len(fleet.call(f"dlm/run?policy={about}")["snapshots"]) == taken
+    assert len(snapshots(fleet, volume)) == 1
+    aws.client("dlm").delete_lifecycle_policy(PolicyId=about)
+
+
 def test_a_policy_whose_role_may_not_says_so(aws: Aws, fleet: FleetStage) -> None:
     volume = disk(fleet, "denied")
     weak = make_role(aws, "weak", "ec2:DescribeVolumes", "ec2:CreateSnapshot")

@@ -289,3 +289,9 @@ def test_a_function_is_killed_after_a_call_that_was_carried_out(aws: Aws) -> Non
     assert ask(aws, "functions/kill", function="nobody", after="sqs:SendMessage")[0] == 404
     assert ask(aws, "functions/kill", function="stepping", after="SendMessage")[0] == 400
     assert ask(aws, "functions/kill")[0] == 400
+    assert ask(aws, "functions/kills", function="stepping") == (200, {"coming": []})
+    ask(aws, "functions/kill", function="stepping", after="sqs:SendMessage")
+    for more in ({}, {"spare": "true"}):
+        assert ask(aws, "functions/kills", function="stepping", **more) == (200, {"coming": ["sqs:SendMessage"]})
+    assert ask(aws, "functions/kills", function="stepping") == (200, {"coming": []})
+    assert ask(aws, "functions/kills")[0] == 400

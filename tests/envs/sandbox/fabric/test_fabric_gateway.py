@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -289,3 +290,53 @@ def test_another_process_begins_and_ends_faults(gateway: Gateway) -> None:
         assert ask(gateway, "GET", "/Nodes")[0] == 200
     finally:
         control.stop()
+
+
+def test_somebody_is_called_once_after_a_request_was_carried_out_and_before_its_answer(
+    gateway: Gateway, cluster: Cluster, clock: Clock
+) -> None:
+    join(cluster, clock, 0)
+    worker = "worker-0"
+    control, kept = Control(gateway.faults), threading.Event()
+    asked: list[str] = []
+
+    class Called(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            node = next(node for node in gateway.cluster.nodes() if node.name == worker)
+            asked.append(f"{self.path} {node.deactivation.intent.label}")
+            kept.wait(10)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    other = ThreadingHTTPServer(("127.0.0.1", 0), Called)
+    for server in (control, threading.Thread(target=other.serve_forever, args=(0.05,))):
+        server.start()
+    try:
+        http = urllib3.PoolManager()
+        url = f"http://127.0.0.1:{other.server_port}/kill"
+        wanted = {"kind": "call", "method": "POST", "path": "/$/Deactivate", "url": url}
+        assert http.request("POST", control.url, body=json.dumps(wanted)).status == 200
+        for wrong in (wanted | {"url": "http://example.com/"}, wanted | {"more": 1}, wanted | {"path": ""}):
+            assert http.request("POST", control.url, body=json.dumps(wrong)).status == 400
+        assert len(http.request("GET", control.url).json()["calls"]) == 1
+        told: list[Told] = []
+        body = {"DeactivationIntent": "RemoveNode"}
+        waiting = threading.Thread(
+            target=lambda: told.append(ask(gateway, "POST", f"/Nodes/{worker}/$/Deactivate", body))
+        )
+        waiting.start()
+        waiting.join(0.3)
+        assert (told, asked) == ([], ["/kill RemoveNode"])
+        kept.set()
+        waiting.join(10)
+        assert told[0][0] == 200
+        assert ask(gateway, "POST", f"/Nodes/{worker}/$/Deactivate", body)[0] == 200
+        assert len(asked) == 1
+        assert http.request("GET", control.url).json() == {}
+    finally:
+        kept.set()
+        control.stop()
+        other.shutdown()
+        other.server_close()

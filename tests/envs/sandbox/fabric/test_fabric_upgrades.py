@@ -11,6 +11,7 @@ from envs.sandbox.fabric.configuration_reading import spell
 from envs.sandbox.fabric.errors import FabricError
 from envs.sandbox.fabric.model import Cluster
 from envs.sandbox.fabric.nodes import Status
+from envs.sandbox.fabric.scripts import catching_up
 from envs.sandbox.fabric.upgrade import UpgradeState
 from tests.envs.sandbox.fabric.clusters import (
     PACE,
@@ -281,3 +282,20 @@ def test_an_upgrade_goes_on_once_the_cluster_is_healthy_again(clock: Clock) -> N
     clock.passes(PACE.joining + ROLLED_OUT)
     cluster.tick()
     assert cluster.configuration.version == "1.0.2"
+
+
+def test_a_worker_that_joins_after_others_have_left_brings_the_configuration_to_the_nodes_there_are(
+    clock: Clock,
+) -> None:
+    cluster = formed(clock)
+    for number in range(2):
+        join(cluster, clock, number)
+        cluster.start_configuration_upgrade(catching_up(cluster))
+        clock.passes(ROLLED_OUT)
+        cluster.tick()
+        assert f"worker-{number}" in cluster.configuration.nodes
+        assert set(cluster.configuration.nodes) == {node.name for node in cluster.nodes()}
+        cluster.lose(address(f"worker-{number}"))
+        clock.passes(PACE.lease)
+        cluster.remove_state(f"worker-{number}")
+    assert "worker-1" in cluster.configuration.nodes
