@@ -56,7 +56,9 @@ def _wait_mapping(aws: Aws, identifier: str, _: Args) -> None:
 def _read_mapping(aws: Aws, identifier: str, prior: Args) -> Args | None:
     client = aws.client("lambda")
     found = find(lambda: client.get_event_source_mapping(UUID=identifier), _GONE)
-    if found is None:
+    # It may be gone between the two questions.
+    tags = find(lambda: client.list_tags(Resource=found["EventSourceMappingArn"]), _GONE) if found else None
+    if found is None or tags is None:
         return None
     return {
         **answer(_MAPPING, found, (*_READ, "scalingConfig")),
@@ -71,7 +73,7 @@ def _read_mapping(aws: Aws, identifier: str, prior: Args) -> Args | None:
         "state": found["State"],
         "stateTransitionReason": found["StateTransitionReason"],
         "uuid": identifier,
-        "tagsAll": client.list_tags(Resource=found["EventSourceMappingArn"]).get("Tags", {}),
+        "tagsAll": tags.get("Tags", {}),
     }
 
 

@@ -15,7 +15,7 @@ from services.fabric.lifecycle import Action
 from services.fabric.scale_in.core import HOOK, Record, World
 from services.fabric.scale_in.messages import continuation
 
-PATIENCE: Final = Patience(read_s=12, attempts=2)
+PATIENCE: Final = Patience(read_s=12, attempts=1)
 """A delivery is short: what does not answer now is asked again by the next one."""
 _DELAY_LIMIT: Final = 900
 """Seconds (SQS API Reference, SendMessage)."""

@@ -53,6 +53,7 @@ class Machines:
             TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "role", "Value": role}]}],
             **settings,
         )["Instances"][0]["InstanceId"]
+        self.aws.client("ec2").get_waiter("instance_running").wait(InstanceIds=[made], WaiterConfig={"Delay": 1})
         if registered:
             assert self.ask("register", instance=made)[0] == 200
         return made
