@@ -66,7 +66,7 @@ def test_sigterm_ends_it_in_order_and_requests_leave_no_line(tmp_path: Path) -> 
             "ListMessageMoveTasks of sqs",
         ),
         ("lambda", lambda c: c.list_capacity_providers(), "ListCapacityProviders of lambda"),
-        ("dlm", lambda c: c.get_lifecycle_policies(), "GetLifecyclePolicies of dlm"),
+        ("rolesanywhere", lambda c: c.list_crls(), "ListCrls of rolesanywhere"),
         ("detective", lambda c: c.list_graphs(), "ListGraphs of detective"),
     ],
 )
