@@ -140,11 +140,14 @@ class Account:
 
     def _rule(self, group: Group, port: int, *, egress: bool, peers: Iterable[str], about: str) -> list[Fact]:
         """The rule of a group, with the prefix list's entry, that lets a port pass to or from one of the peers."""
-        for rule in self._all(Rule, group=self._id(group.name), egress=egress):
-            fits = rule.protocol == _ALL or (rule.protocol == "tcp" and rule.first <= port <= rule.last)
-            if not fits:
-                continue
-            for peer in peers:
+        rules = [
+            rule
+            for rule in self._all(Rule, group=self._id(group.name), egress=egress)
+            if rule.protocol == _ALL or (rule.protocol == "tcp" and rule.first <= port <= rule.last)
+        ]
+        # The first peer is the one that is meant: a wider one lets it pass as well, by other facts.
+        for peer in peers:
+            for rule in rules:
                 if rule.peer == peer or _inside(peer, rule.peer):
                     return [rule]
                 for entry in self._all(Entry, prefix_list=rule.peer):

@@ -48,7 +48,7 @@ def test_each_right_that_is_missing_fails_exactly_the_calls_that_need_it(broker:
         statement = rights(broker, *(action for action in ERRORS if action != missing))
         return Client(config(broker, role(broker, f"no-{missing}", statement).session), missing).refused()
 
-    with ThreadPoolExecutor(10) as pool:
+    with ThreadPoolExecutor(5) as pool:
         found = dict(zip([*ERRORS, "nothing"], pool.map(refused, [*ERRORS, "nothing"]), strict=True))
     calls = Client(config(broker, broker.aws.session), "").calls()
     assert found.pop("nothing") == {}

@@ -54,7 +54,7 @@ def test_a_bucket_s_policy_may_let_a_role_in_alone(aws: Aws) -> None:
     [
         ({"DateLessThan": {"aws:CurrentTime": "2030-01-01"}}, "DateLessThan"),
         ({"StringEquals": {"aws:PrincipalTag/team": "x"}}, "aws:PrincipalTag/team"),
-        ({"ForAnyValue:StringEquals": {"aws:TagKeys": "x"}}, "ForAnyValue:StringEquals"),
+        ({"ForAnyValue:StringEquals": {"aws:PrincipalOrgPaths": "x"}}, "ForAnyValue:StringEquals"),
     ],
 )
 def test_a_condition_that_cannot_be_decided_is_refused_loudly(
