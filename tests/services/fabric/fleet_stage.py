@@ -246,6 +246,7 @@ class Stage:
         self.packages = microsoft.offer(self.folder / "microsoft", self.fleet.version)
         self.states: dict[str, str] = {}
         self.ids = {node: self.launch(node) for node in self.fleet.seeds}
+        self.settle(lambda: all(self.describe(each)["State"]["Name"] == "running" for each in self.ids.values()))
 
     @property
     def clients(self) -> Clients:
@@ -326,6 +327,13 @@ class Stage:
             AutoScalingGroupNames=[self.fleet.worker_group]
         )["AutoScalingGroups"]
         return [each["InstanceId"] for each in group["Instances"]]
+
+    def in_service(self) -> list[str]:
+        """Those that serve."""
+        (group,) = self.aws.client("autoscaling").describe_auto_scaling_groups(
+            AutoScalingGroupNames=[self.fleet.worker_group]
+        )["AutoScalingGroups"]
+        return [each["InstanceId"] for each in group["Instances"] if each["LifecycleState"] == "InService"]
 
     def node_of(self, instance: str) -> str:
         """The name that a worker's instance joins under."""

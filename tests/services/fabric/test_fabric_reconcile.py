@@ -175,10 +175,12 @@ def test_repairs_are_made_until_all_agrees(formed: Stage) -> None:
     assert repaired(formed) == ([Kind.MEMBERSHIP], []), "the workers have joined, and nobody listed them"
     assert repaired(formed) == ([], [])
     # One worker breaks, the other loses its tag, and somebody left it disabled.
-    formed.aws.client("autoscaling").detach_instances(
-        AutoScalingGroupName=formed.fleet.worker_group, InstanceIds=[first], ShouldDecrementDesiredCapacity=True
+    address = formed.address_of(first)
+    formed.aws.client("autoscaling").terminate_instance_in_auto_scaling_group(
+        InstanceId=first, ShouldDecrementDesiredCapacity=True
     )
-    formed.end(first)
+    formed.cluster.lose(address)
+    formed.settle(lambda: first not in formed.workers())
     formed.settle(lambda: not formed.cluster.node(formed.node_of(first)).up)  # type: ignore[union-attr]
     formed.aws.client("ec2").delete_tags(Resources=[second], Tags=[{"Key": "node"}])
     gateway(formed).deactivate(formed.node_of(second))
@@ -192,10 +194,11 @@ def test_an_instance_in_service_without_a_node_is_replaced_once(formed: Stage) -
     repaired(formed)
     name = formed.fleet.worker_group
     formed.aws.client("autoscaling").set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=3)
+    formed.settle(lambda: len(formed.in_service()) == 3)
     (lone,) = [each for each in formed.workers() if formed.cluster.node(formed.node_of(each)) is None]
     done, _ = repaired(formed)
     assert done == [Kind.MACHINE_WITHOUT_NODE]
-    assert lone not in formed.workers()
+    formed.settle(lambda: lone not in formed.workers())
     assert formed.describe(lone)["State"]["Name"] in ("shutting-down", "terminated")
 
 
@@ -214,7 +217,7 @@ def test_retained_instances_end_once_their_node_is_gone(formed: Stage) -> None:
     (kept,) = dispose.find(formed.fleet, formed.clients.ec2, formed.clients.autoscaling, gateway(formed))
     assert kept.hindrance == ""
     dispose.end(formed.clients.autoscaling, kept)
-    assert first not in formed.workers()
+    formed.settle(lambda: first not in formed.workers())
     assert second in formed.workers()
 
 
