@@ -1,6 +1,7 @@
 """The processes that stand in for AWS: started in order, ended in reverse, put right after a crash."""
 
 import contextlib
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ class Sandbox:
 
     def engine(self) -> Engine:
         """The engine on this sandbox's stack."""
+        drop_broken_attributes(self.state_dir / "pulumi")
         return Engine(toolchain.find().pulumi, self.environment, self.variables(), self.stack_file)
 
     @contextlib.contextmanager
@@ -231,6 +233,21 @@ def sandbox(environment: str, name: str | None) -> Sandbox:
                 f"or take it down with `fleetstream down{other.flags}`"
             )
     return chosen
+
+
+def drop_broken_attributes(backend: Path) -> None:
+    """Takes away what an engine that was killed while it wrote left of a file's attributes.
+
+    The state itself is replaced whole; its attributes are written in place beside it, and half of them hide a whole
+    state ("failed to load checkpoint: EOF"). Without any the state is read all the same (gocloud.dev, fileblob).
+    """
+    for path in backend.rglob("*.attrs"):
+        try:
+            json.loads(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            path.unlink(missing_ok=True)
 
 
 def _emulated(tracked: Path) -> dict[str, Any]:
