@@ -308,7 +308,8 @@ def test_somebody_is_called_once_after_a_request_was_carried_out_and_before_its_
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: Any) -> None: ...
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the library's name)
+            """Says nothing."""
 
     other = ThreadingHTTPServer(("127.0.0.1", 0), Called)
     for server in (control, threading.Thread(target=other.serve_forever, args=(0.05,))):
