@@ -227,9 +227,8 @@ class Load:
         self._listen(until, seconds + self.spec.delivery_timeout_s + _GRACE_SECONDS, on_progress)
 
     def _listen(self, kind: str, seconds: float, on_progress: OnProgress) -> None:
-        """Hears all processes until each has said `kind`, has ended, or `seconds` are over; reports every second."""
-        now = time.monotonic()
-        deadline, reported, told_to_stop = now + seconds, now, False
+        """Hears all processes until each has said `kind`, has ended, or `seconds` are over; reports each second."""
+        deadline, report_at, told_to_stop = time.monotonic() + seconds, 0.0, False
         while waiting := [p for p in self._producers.values() if p.ended is None and kind not in p.heard]:
             now = time.monotonic()
             if self._stop.is_set() and not told_to_stop:
@@ -240,8 +239,8 @@ class Load:
                     producer.worker.send({"do": "stop"})
             for producer in waiting:
                 self._hear(producer, kind, late=now > deadline)
-            if now - reported >= 1:
-                reported = now
+            if now >= report_at:
+                report_at = now + 1
                 on_progress(self._progress())
             time.sleep(0.02)
         if self._phase == "load":

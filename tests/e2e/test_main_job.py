@@ -213,15 +213,15 @@ def test_a_killed_account_is_recovered_and_kafka_keeps_its_messages(
 def test_down_leaves_an_empty_account_and_then_nothing(summary: dict[str, Any]) -> None:
     before = inventory(session())
     assert any("cluster" in item for item in before)
-    ports = {port for process in marked(NAME) for port in listening(process.net_connections("tcp"))}
+    listened = {address for process in marked(NAME) for address in listening(process.net_connections("tcp"))}
     done = fleetstream("down", "--name", NAME)
     assert done.returncode == 0, done.stderr
     assert "inventory of the emulated account: empty" in done.stderr
     assert_nothing_left(NAME)
-    assert ports
-    assert listening(psutil.net_connections("tcp")) & ports == set()
+    assert listened
+    assert listening(psutil.net_connections("tcp")) & listened == set()
 
 
-def listening(connections: Iterable[Any]) -> set[int]:
-    """The ports that somebody listens on."""
-    return {one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN}
+def listening(connections: Iterable[Any]) -> set[tuple[str, int]]:
+    """The addresses and ports that somebody listens on; load balancers of all sandboxes share their ports."""
+    return {(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN}
