@@ -40,6 +40,10 @@ _HEAD: Final = '{{"v":1,"producer":"{producer}","seq":'
 _STAMPS: Final = b'%b%10d,"device_seq":%10d,"event_us":%16d,"due_us":%16d,"sent_us":%16d,%b'
 
 
+WARM_UP: Final = "w"
+"""What a run's name has behind it in the producers of its warm-up."""
+
+
 class ContractError(ValueError):
     """A message that breaks the contract; the text says which field and how."""
 
@@ -63,6 +67,12 @@ def head(producer: str) -> bytes:
     if json.dumps(producer) != f'"{producer}"' or not producer:
         raise ContractError(f"producer {producer!r}: use letters, digits, '-' and '_' only")
     return _HEAD.format(producer=producer).encode()
+
+
+def warm_up_of(producer: str) -> str:
+    """The name under which a producer warms up: as one of another run, whose messages are in no account."""
+    run, _, number = producer.rpartition("-")
+    return f"{run}{WARM_UP}-{number}"
 
 
 def tail(device: str, signals: dict[str, float]) -> bytes:

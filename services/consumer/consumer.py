@@ -8,15 +8,16 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaException, Message, TopicPartition
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from services.clock import Clock
 from services.connection import ConnectionSpec
-from services.consumer.head import read_head
+from services.consumer.heads import Heads, read_heads
 from services.consumer.histogram import Recorder
 from services.consumer.tracker import Tracker
-from services.contract import ContractError
 from services.errors import ServiceError
 from services.kafka import LOW_LATENCY_CONSUMER
 from services.priority import run_on_time
@@ -34,7 +35,8 @@ _PACK_AFTER_S: Final = 5
 
 
 class ConsumerTask(BaseModel):
-    """What one consuming process is to do. Messages of `warmup_topic` are read and counted apart."""
+    """What one consuming process is to do. `warmup_topic` is read as well; the run's warm-up is counted
+    apart."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,10 +70,8 @@ class Reader:
         """Whether the group has dropped this member, which has not got its partitions back yet."""
         self._failure: ServiceError | None = None
         self.consumed = 0
-        self._foreign = 0
         self._unreadable = 0
         self._unreadable_first: str | None = None
-        self._warmup = 0
         self._first_us = 0
         self._last_us = 0
         self._consumer = Consumer(
@@ -219,43 +219,51 @@ class Reader:
     def _count(self, messages: list[Message]) -> None:
         """The hot path: one batch, received now."""
         received_us = self._clock.now_us()
-        see, record = self._tracker.see, {leg: recorder.record for leg, recorder in self._legs.items()}
-        end_to_end, due_to_sent = record["end_to_end"], record["due_to_sent"]
-        for message in messages:
-            if (error := message.error()) is not None:
+        if errors := [error for message in messages if (error := message.error()) is not None]:
+            for error in errors:
                 self._note(f"{error.name()}: {error.str()}")
-                continue
-            topic, value = message.topic(), message.value() or b""
-            place: Any = (topic, message.partition())
-            if place in self._next:
+            messages = [message for message in messages if message.error() is None]
+        values: list[bytes] = [message.value() or b"" for message in messages]
+        found, unreadable = read_heads(values)
+        for heads in found:
+            new = self._tracker.see(heads)
+            if new is not None:
+                self._time(heads, new, messages, received_us)
+        for broken in unreadable:
+            self._unreadable += 1
+            if self._unreadable_first is None:
+                where = messages[broken.place]
+                self._unreadable_first = (
+                    f"{where.topic()}/{where.partition()} offset {where.offset()}: {broken.reason}"
+                )
+        for message in messages:
+            at: Any = (message.topic(), message.partition())
+            if at in self._next:
                 # Not so for what was fetched before its partition was handed over, which the next member reads again.
-                self._next[place] = (message.offset() or 0) + 1
-            if topic != self._topic:
-                self._warmup += 1
-                continue
-            try:
-                producer, seq, device_seq, due_us, sent_us, device = read_head(value)
-            except ContractError as broken:
-                self._unreadable += 1
-                if self._unreadable_first is None:
-                    self._unreadable_first = f"{topic}/{message.partition()} offset {message.offset()}: {broken}"
-                continue
-            new = see(producer, seq, device, device_seq)
-            if not new:
-                self._foreign += new is None
-                continue
-            self.consumed += 1
-            second = due_us // 1_000_000
-            end_to_end(second, received_us - due_us)
-            due_to_sent(second, sent_us - due_us)
-            kind, broker_ms = message.timestamp()
-            if kind == TIMESTAMP_LOG_APPEND_TIME:
-                record["sent_to_broker"](second, broker_ms * 1000 - sent_us)
-                record["broker_to_received"](second, received_us - broker_ms * 1000)
-            else:
-                record["sent_to_received"](second, received_us - sent_us)
-            self._first_us = self._first_us or received_us
-            self._last_us = received_us
+                self._next[at] = (message.offset() or 0) + 1
+
+    def _time(self, heads: Heads, new: NDArray[np.bool_], messages: list[Message], received_us: int) -> None:
+        """Records how long each leg of the new ones took."""
+        count = int(np.count_nonzero(new))
+        if not count:
+            return
+        self.consumed += count
+        self._first_us = self._first_us or received_us
+        self._last_us = received_us
+        every = count == len(new)
+        due_us, sent_us = (heads.due_us, heads.sent_us) if every else (heads.due_us[new], heads.sent_us[new])
+        seconds, legs = due_us // 1_000_000, self._legs
+        legs["end_to_end"].record(seconds, received_us - due_us)
+        legs["due_to_sent"].record(seconds, sent_us - due_us)
+        places = heads.places if every else heads.places[new]
+        kind, _ = messages[int(places[0])].timestamp()
+        if kind == TIMESTAMP_LOG_APPEND_TIME:
+            stamps = [messages[place].timestamp()[1] for place in places.tolist()]
+            broker_us = np.asarray(stamps, dtype=np.int64) * 1000
+            legs["sent_to_broker"].record(seconds, broker_us - sent_us)
+            legs["broker_to_received"].record(seconds, received_us - broker_us)
+        else:
+            legs["sent_to_received"].record(seconds, received_us - sent_us)
 
     def _store(self) -> None:
         """Notes what was counted for the next automatic commit."""
@@ -270,8 +278,8 @@ class Reader:
             "progress",
             consumed=self.consumed,
             duplicates=self._tracker.duplicates,
-            foreign=self._foreign,
-            warmup=self._warmup,
+            foreign=self._tracker.foreign,
+            warmup=self._tracker.warmup,
             latency_ms=self._legs["end_to_end"].glance(second - 1),
         )
 
@@ -282,10 +290,10 @@ class Reader:
             "consumed": self.consumed,
             "duplicates": self._tracker.duplicates,
             "reordered": self._tracker.reordered,
-            "foreign": self._foreign,
+            "foreign": self._tracker.foreign,
             "unreadable": self._unreadable,
             "unreadable_first": self._unreadable_first,
-            "warmup": self._warmup,
+            "warmup": self._tracker.warmup,
             "first_us": self._first_us,
             "last_us": self._last_us,
             "clock_drift_us": self._clock.drift_us(),

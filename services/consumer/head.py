@@ -5,10 +5,12 @@ from typing import Final
 
 from services import contract
 
-_HEAD: Final = re.compile(
-    rb'\{"v":%d,"producer":"([^"\\]+)","seq": *(\d+),"device_seq": *(\d+),"event_us": *\d+,'
-    rb'"due_us": *(\d+),"sent_us": *(\d+),"device":"([^"\\]+)","signals":\{' % contract.VERSION
+LAYOUT: Final = re.compile(
+    rb'\{"v":%d,"producer":"(?P<producer>[^"\\]+)","seq":(?P<seq> *\d+),"device_seq":(?P<device_seq> *\d+),'
+    rb'"event_us":(?P<event_us> *\d+),"due_us":(?P<due_us> *\d+),"sent_us":(?P<sent_us> *\d+),'
+    rb'"device":"(?P<device>[^"\\]+)" *,"signals":\{' % contract.VERSION
 ).match
+"""Matches the head of a message as `contract.stamp` lays it out."""
 
 Head = tuple[str, int, int, int, int, str]
 """producer, seq, device_seq, due_us, sent_us, device"""
@@ -19,8 +21,8 @@ def read_head(value: bytes) -> Head:
 
     Raises `ContractError` when it is no message. What stands behind a well-laid head is not looked at.
     """
-    if (found := _HEAD(value)) is not None:
-        producer, seq, device_seq, due_us, sent_us, device = found.groups()
+    if (found := LAYOUT(value)) is not None:
+        producer, seq, device_seq, _, due_us, sent_us, device = found.groups()
         try:
             return producer.decode(), int(seq), int(device_seq), int(due_us), int(sent_us), device.decode()
         except UnicodeDecodeError as error:

@@ -1,16 +1,18 @@
 """Latencies as histograms that merge exactly: by leg and second while recording, HdrHistogram in the end."""
 
-from array import array
 from collections.abc import Iterator
 from typing import Any, Final
 
+import numpy as np
 from hdrh.histogram import HdrHistogram
+from numpy.typing import NDArray
 
 HIGHEST_US: Final = 3_600_000_000
 """An hour; a longer latency is recorded as an hour."""
 _DIGITS: Final = 3
 _EXACT_BITS: Final = 11
 """Up to 2,048 us HdrHistogram with three significant digits is exact; above, this many leading bits count."""
+_EXACT: Final = 1 << _EXACT_BITS
 
 
 class Distribution:
@@ -29,6 +31,16 @@ class Distribution:
         """Adds `count` times this latency, limited to `HIGHEST_US`."""
         self._hdr.record_value(min(value_us, HIGHEST_US), count)
         self.max_us = max(self.max_us, value_us)
+
+    def record_all(self, values_us: NDArray[np.int64]) -> None:
+        """Adds many latencies; one below 0 counts as 0."""
+        if not len(values_us):
+            return
+        highest = int(values_us.max())
+        rows = _rows(np.clip(values_us, 0, HIGHEST_US))
+        for value, count in zip(*(part.tolist() for part in _counted(np.bincount(rows))), strict=True):
+            self._hdr.record_value(value, count)
+        self.max_us = max(self.max_us, highest)
 
     def add(self, other: "Distribution") -> None:
         """Merges another one into this: exactly what recording all values here would have given."""
@@ -78,62 +90,83 @@ class Distribution:
 class Recorder:
     """Latencies of one leg by the second in which their message was due.
 
-    Made for the reading loop: a second is a small table from latency to count, packed when it is over, and becomes a
-    `Distribution` only in the end.
+    Made for the reading loop: a second is a flat table of counts, packed when it is over, and becomes a
+    `Distribution` only in the end. A row of the table is a latency at the histogram's precision.
     """
 
     def __init__(self) -> None:
-        self._open: dict[int, dict[int, int]] = {}
-        self._packed: dict[int, list[tuple[array[int], array[int]]]] = {}
+        self._open: dict[int, NDArray[np.int64]] = {}
+        self._packed: dict[int, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
         """By second: latencies and their counts, side by side."""
         self._max_us: dict[int, int] = {}
         self.negative = 0
         """Latencies below 0, recorded as 0: two clocks disagreed by more than the leg took."""
 
-    def record(self, second: int, value_us: int) -> None:
-        """Counts one latency of a message that was due in `second` (seconds since the epoch)."""
-        if value_us < 0:
-            self.negative += 1
-            value_us = 0
+    def record(self, seconds: NDArray[np.int64], values_us: NDArray[np.int64]) -> None:
+        """Counts latencies of messages that were due in these seconds (since the epoch)."""
+        if not len(values_us):
+            return
+        if values_us.min() < 0:
+            self.negative += int(np.count_nonzero(values_us < 0))
+            values_us = np.maximum(values_us, 0)
+        if (seconds == seconds[0]).all():
+            self._record(int(seconds[0]), values_us)
+            return
+        for second in np.unique(seconds).tolist():
+            self._record(second, values_us[seconds == second])
+
+    def _record(self, second: int, values_us: NDArray[np.int64]) -> None:
         table = self._open.get(second)
         if table is None:
-            self._open[second] = table = {}
+            self._open[second] = table = np.zeros(_ROWS, dtype=np.int64)
             self._max_us.setdefault(second, 0)
-        if value_us > self._max_us[second]:
-            self._max_us[second] = value_us
-        if value_us >> _EXACT_BITS:
-            shift = value_us.bit_length() - _EXACT_BITS
-            value_us = value_us >> shift << shift
-        table[value_us] = table.get(value_us, 0) + 1
+        highest = int(values_us.max())
+        self._max_us[second] = max(self._max_us[second], highest)
+        np.add.at(table, values_us if highest < _EXACT else _rows(np.minimum(values_us, HIGHEST_US)), 1)
 
     def pack_before(self, second: int) -> None:
         """Packs seconds that are over; a message that comes later still is recorded in its second."""
         for over in [known for known in self._open if known < second]:
-            table = self._open.pop(over)
-            self._packed.setdefault(over, []).append((array("Q", table.keys()), array("Q", table.values())))
+            self._packed.setdefault(over, []).append(_counted(self._open.pop(over)))
 
     def glance(self, second: int) -> list[float]:
         """Median, 99th percentile and maximum (ms) of a second that is not packed yet; empty when it was silent."""
         table = self._open.get(second)
-        if not table:
+        if table is None:
             return []
-        total, seen, found = sum(table.values()), 0, []
-        wanted = [total * 0.5, total * 0.99]
-        for value in sorted(table):
-            seen += table[value]
-            while wanted and seen >= wanted[0]:
-                wanted.pop(0)
-                found.append(value / 1000)
+        values, counts = _counted(table)
+        upto = np.cumsum(counts)
+        found = [int(values[np.searchsorted(upto, upto[-1] * share)]) / 1000 for share in (0.5, 0.99)]
         return [*found, self._max_us[second] / 1000]
 
     def distributions(self) -> Iterator[tuple[int, Distribution]]:
         """Every second with its latencies, in order."""
         for second in sorted(self._max_us):
             made = Distribution()
-            for value, count in self._open.get(second, {}).items():
-                made.record(value, count)
-            for values, counts in self._packed.get(second, []):
-                for value, count in zip(values, counts, strict=True):
+            parts = list(self._packed.get(second, []))
+            if second in self._open:
+                parts.append(_counted(self._open[second]))
+            for values, counts in parts:
+                for value, count in zip(values.tolist(), counts.tolist(), strict=True):
                     made.record(value, count)
             made.max_us = self._max_us[second]
             yield second, made
+
+
+def _rows(values_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The table's rows of latencies: below `_EXACT` a row each, above as many rows to a power of two as the leading
+    bits tell apart."""
+    exponents = np.frexp(values_us.astype(np.float64))[1].astype(np.int64)
+    shifts = np.maximum(exponents - _EXACT_BITS, 0)
+    return shifts * (_EXACT // 2) + (values_us >> shifts)
+
+
+_LAST_ROW: Final = int(_rows(np.asarray([HIGHEST_US]))[0])
+_ROWS: Final = _LAST_ROW + 1
+
+
+def _counted(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The latencies that a table holds, the lowest of each row, and how many of each."""
+    rows = np.flatnonzero(table)
+    shifts = np.maximum(rows // (_EXACT // 2) - 1, 0)
+    return (rows - shifts * (_EXACT // 2)) << shifts, table[rows]

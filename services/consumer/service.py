@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -22,9 +22,9 @@ from confluent_kafka import Consumer, KafkaException, Message
 
 from services.clock import Clock
 from services.connection import ConnectionSpec
-from services.consumer.head import read_head
+from services.consumer.heads import read_heads
 from services.consumer.histogram import Distribution
-from services.contract import CONSUMER_GROUP, TELEMETRY_TOPIC, ContractError
+from services.contract import CONSUMER_GROUP, TELEMETRY_TOPIC
 from services.errors import ServiceError
 from services.kafka import LOW_LATENCY_CONSUMER
 
@@ -69,16 +69,14 @@ class Tally:
     unreadable: int = 0
     late: Distribution = field(default_factory=Distribution)
 
-    def add(self, value: bytes, now_us: int) -> None:
-        """Counts one message, received now."""
-        try:
-            due_us = read_head(value)[3]
-        except ContractError:
-            self.unreadable += 1
-            return
-        self.messages += 1
-        # Hosts' clocks differ a little: what seems to come before it was due came at once.
-        self.late.record(max(now_us - due_us, 0))
+    def add(self, values: Sequence[bytes], now_us: int) -> None:
+        """Counts messages, received now."""
+        found, unreadable = read_heads(values)
+        self.unreadable += len(unreadable)
+        for heads in found:
+            self.messages += len(heads.seqs)
+            # Hosts' clocks differ a little: what seems to come before it was due counts as come at once.
+            self.late.record_all(now_us - heads.due_us)
 
     def report(self) -> dict[str, Any]:
         """As one line of JSON says it."""
@@ -148,13 +146,16 @@ class Service:
 
     def _count(self, consumer: Consumer, tally: Tally, messages: list[Message]) -> None:
         now_us = self._clock.now_us()
+        good: list[Message] = []
         for message in messages:
-            if (error := message.error()) is not None:
+            if (error := message.error()) is None:
+                good.append(message)
+            else:
                 log.warning("%s: %s", error.name(), error.str())
-                continue
-            tally.add(message.value() or b"", now_us)
+        tally.add([message.value() or b"" for message in good], now_us)
+        for last in {(message.topic(), message.partition()): message for message in good}.values():
             try:
-                consumer.store_offsets(message=message)
+                consumer.store_offsets(message=last)
             except KafkaException as error:
                 # Its partition was handed over in between: the next member reads it again.
                 log.debug("offset not stored: %s", error.args[0].str())

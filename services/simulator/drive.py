@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from services import contract
-
 ROWS_PER_SECOND = 1.0
 """How often a vehicle reports in a recording: OBD-II loggers poll their set of signals about once a second."""
 
@@ -14,7 +12,3 @@ class Drive:
 
     device: str
     rows: list[dict[str, float]]
-
-    def tails(self) -> list[bytes]:
-        """The rows as the contract's message tails: prepared once, sent any number of times."""
-        return [contract.tail(self.device, row) for row in self.rows]

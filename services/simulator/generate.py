@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.simulator.drive import Drive
+from services.simulator.stamps import digits
 
 _Series = NDArray[np.float64]
 
@@ -14,6 +15,8 @@ GEARS_RPM_PER_KMH: Final = (110.0, 62.0, 42.0, 32.0, 26.0)
 """Engine speed per road speed of a small car's five gears."""
 SHIFT_UP_KMH: Final = (18.0, 34.0, 52.0, 75.0)
 
+_NAME: Final = b"car-"
+_NAME_DIGITS: Final = 5
 _RAMP_KMH_PER_S: Final = 7.0
 _WARM_COOLANT_C: Final = 88.0
 _LEG_SECONDS: Final = (8, 45)
@@ -24,7 +27,20 @@ def drives(devices: int, seed: int, rows: int, part: int = 0, parts: int = 1) ->
 
     A device's drive depends on the seed and its number alone, so the fleet is the same however it is split.
     """
-    return [Drive(f"car-{number:05d}", _drive(seed, number, rows)) for number in range(part, devices, parts)]
+    numbers = np.arange(part, devices, parts, dtype=np.int64)
+    return [
+        Drive(name.decode(), _drive(seed, number, rows))
+        for name, number in zip(names(numbers, devices).tolist(), numbers.tolist(), strict=True)
+    ]
+
+
+def names(numbers: NDArray[np.int64], devices: int) -> NDArray[np.bytes_]:
+    """The names of devices by their number, of a fleet of so many: ``car-00000`` and on, all of one length."""
+    width = max(_NAME_DIGITS, len(str(devices - 1)))
+    made = np.empty((len(numbers), len(_NAME) + width), dtype=np.uint8)
+    made[:, : len(_NAME)] = np.frombuffer(_NAME, np.uint8)
+    made[:, len(_NAME) :] = digits(numbers, width)
+    return made.view(f"S{made.shape[1]}")[:, 0]
 
 
 def _drive(seed: int, number: int, rows: int) -> list[dict[str, float]]:

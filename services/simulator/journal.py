@@ -1,12 +1,12 @@
 """What became of every message of one producer, a byte a message in a shared file: exact up to a kill."""
 
-import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.errors import ServiceError
 from services.intervals import Intervals
@@ -21,33 +21,25 @@ UNKNOWN: Final = 4
 """Given up (timed out, purged, connection lost): the message may be in the log or not."""
 
 
-class Journal:
-    """The producer's side: a byte array over the file, written in place. Use as a context manager."""
+States = NDArray[np.uint8]
+"""What became of each message of a producer, by its sequence number."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens a file that `create` made."""
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), 0)
-        self.states = memoryview(self._map)
 
-    @staticmethod
-    def create(path: Path, messages: int) -> None:
-        """Reserves the whole file at once: a full disk is an error here, and not a crash on a later write."""
-        try:
-            with path.open("xb") as file:
-                os.posix_fallocate(file.fileno(), 0, max(messages, 1))
-        except OSError as error:
-            raise ServiceError(
-                f"{path}: {error.strerror}. The load keeps a byte a message there; free some space or choose another "
-                "directory"
-            ) from error
+def create(path: Path, messages: int) -> None:
+    """Reserves the whole file at once: a full disk is an error here, and not a crash on a later write."""
+    try:
+        with path.open("xb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(messages, 1))
+    except OSError as error:
+        raise ServiceError(
+            f"{path}: {error.strerror}. The load keeps a byte a message there; free some space or choose another "
+            "directory"
+        ) from error
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.states.release()
-        self._map.close()
+def opened(path: Path) -> States:
+    """The producer's side: an array over the file that `create` made, written in place."""
+    return np.memmap(path, dtype=np.uint8, mode="r+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +66,6 @@ def read(path: Path) -> Outcome:
     )
 
 
-def _runs(chosen: np.ndarray) -> Intervals:
+def _runs(chosen: NDArray[np.bool_]) -> Intervals:
     edges = np.flatnonzero(np.diff(np.concatenate(([False], chosen, [False])).astype(np.int8)))
     return Intervals(zip(edges[0::2].tolist(), (edges[1::2] - 1).tolist(), strict=True))

@@ -6,20 +6,21 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.clock import Clock
 from services.connection import ConnectionSpec
 from services.errors import ServiceError
 from services.simulator import journal
 from services.simulator.drive import ROWS_PER_SECOND
-from services.simulator.journal import Journal
 from services.simulator.producer import ProducerTask
+from services.simulator.profile import Profile
 from services.simulator.result import LoadProgress, LoadResult, produced_rate, producer_result
 from services.simulator.schedule import Schedule, readings_at_once
 from services.simulator.source import GeneratedSource, Source
+from services.simulator.traffic import Traffic
 from services.workers import Worker, WorkerError
 
 _START_DELAY_US: Final = 200_000
@@ -45,12 +46,14 @@ class LoadError(ServiceError):
 
 
 class LoadSpec(BaseModel):
-    """What to send where. `rate` is messages/s in all; without it every device reports as recorded, times `speed`.
+    """What to send where. `rate` is messages/s in all, or `profile` says how many when, over `seconds`; without both
+    every device reports as recorded, times `speed`. `traffic` says which devices send, and what is wrong on purpose.
 
     Before it `warmup_seconds` go to `warmup_topic`, at up to six times the pace and up to three times, until the
     broker keeps up; they are in no count of the load. `tick_us`: the messages of one tick leave together.
     `partitions`: how many the topic has; with a rate, a device's messages are grouped so that a tick touches few of
     them. `delivery_timeout_s` bounds how long a broker may be away before a message is given up.
+    `real_time`: ask for real-time priority while the load runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +65,8 @@ class LoadSpec(BaseModel):
     source: Source
     seconds: float = Field(gt=0)
     rate: float | None = Field(default=None, gt=0)
+    profile: Profile | None = None
+    traffic: Traffic = Traffic()
     speed: float = Field(default=1.0, gt=0)
     processes: int = Field(default=2, ge=1, le=99)
     warmup_seconds: float = Field(default=3.0, ge=0)
@@ -69,6 +74,13 @@ class LoadSpec(BaseModel):
     partitions: int = Field(default=1, ge=1)
     connect_timeout_s: float = Field(default=20.0, gt=0)
     delivery_timeout_s: float = Field(default=30.0, gt=0)
+    real_time: bool = True
+
+    @model_validator(mode="after")
+    def _one_pace(self) -> Self:
+        if self.profile is not None and (self.rate is not None or self.profile.length != self.seconds):
+            raise ValueError("a profile is the rate over all seconds: give no rate, and its length as seconds")
+        return self
 
 
 @dataclass
@@ -110,12 +122,17 @@ class Load:
         else:
             recording = spec.source.recording()
             self.devices, self.notes = len(recording.drives), recording.notes
-        self.rate = spec.rate or self.devices * spec.speed * ROWS_PER_SECOND
+        self.profile = spec.profile or Profile.constant(
+            spec.rate or self.devices * spec.speed * ROWS_PER_SECOND, spec.seconds
+        )
+        self.rate = self.profile.mean if spec.profile else self.profile.highest
         self._directory = directory
         self._parts = min(spec.processes, self.devices)
-        self._warmup_rate = max(self.rate, min(_WARMUP_FACTOR * self.rate, _WARMUP_RATE))
+        rate = self.profile.highest
+        self._warmup_rate = max(rate, min(_WARMUP_FACTOR * rate, _WARMUP_RATE))
         # A recorded pace is kept as it is: one reading at a time.
-        self._readings = readings_at_once(self.rate, spec.tick_us, self.devices, spec.partitions) if spec.rate else 1
+        paced = spec.rate is not None or spec.profile is not None
+        self._readings = readings_at_once(rate, spec.tick_us, self.devices, spec.partitions) if paced else 1
         self._producers: dict[str, _Producer] = {}
         self._stop = threading.Event()
         self._phase = "connect"
@@ -173,12 +190,12 @@ class Load:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LoadError(f"{self._directory} cannot be made: {error.strerror}") from error
-        total = max(1, round(self.rate * spec.seconds))
+        warm_up = Profile.constant(self._warmup_rate, spec.warmup_seconds)
         for part in range(self._parts):
             name = f"{spec.run_id}-{part:02d}"
             path = self._directory / f"{name}.journal"
-            schedule = Schedule(self.rate, total, self.devices, spec.tick_us, part, self._parts, self._readings)
-            Journal.create(path, schedule.planned)
+            schedule = Schedule(self.profile, self.devices, spec.tick_us, part, self._parts, self._readings)
+            journal.create(path, schedule.planned)
             task = ProducerTask(
                 producer=name,
                 connection=spec.connection,
@@ -187,10 +204,10 @@ class Load:
                 source=spec.source,
                 journal=path,
                 clock_offset_ns=self.clock.offset_ns,
-                rate=self.rate,
-                total=total,
-                warmup_rate=self._warmup_rate,
-                warmup_total=round(self._warmup_rate * spec.warmup_seconds),
+                profile=self.profile,
+                warmup_profile=warm_up,
+                traffic=spec.traffic,
+                real_time=spec.real_time,
                 devices=self.devices,
                 part=part,
                 parts=self._parts,
@@ -297,7 +314,7 @@ class Load:
                 producer.ended or ("stopped" if interrupted else "done"),
                 producer.heard.get("result", {}).get("priority", ""),
                 producer.heard.get("result", {}),
-                self._started_us + producer.schedule.due_us(max(outcomes[name].attempted - 1, 0)),
+                self._started_us + producer.schedule.due_one_us(max(outcomes[name].attempted - 1, 0)),
             )
             for name, producer in self._producers.items()
         }
@@ -305,8 +322,8 @@ class Load:
         planned = sum(one.planned for one in results.values())
         started_us = self._started_us if began else 0
         sending = [producer for name, producer in self._producers.items() if results[name].attempted]
-        due_last = [p.schedule.due_us(results[p.worker.name].attempted - 1) for p in sending]
-        due_first = [p.schedule.due_us(0) for p in sending]
+        due_last = [p.schedule.due_one_us(results[p.worker.name].attempted - 1) for p in sending]
+        due_first = [p.schedule.due_one_us(0) for p in sending]
         return LoadResult(
             run_id=self.spec.run_id,
             planned=planned,

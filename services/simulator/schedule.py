@@ -1,19 +1,25 @@
 """When each message is due: fixed before the first one is sent, whatever the platform does (an open loop)."""
 
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.simulator.profile import Profile
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schedule:
-    """`total` messages at `rate` a second, in turn over `devices` devices, in ticks of `tick_us`.
+    """The messages of `profile`, in turn over `devices` devices, in ticks of `tick_us`.
 
-    A device sends `readings` messages, then the next device does. A message is due at the start of the tick in which
-    its place in the whole load falls: vehicles report in small groups, and a group leaves together. Of several
-    producers, number `part` of `parts` has devices ``part, part + parts, ...`` and counts its messages from 0.
+    A device has `readings` messages at a time, then the next device has its own. A message is due at the start of the
+    tick in which its place in the whole load falls: vehicles report in small groups, and a group leaves together. Of
+    several producers, number `part` of `parts` has devices ``part, part + parts, ...`` and counts its messages from
+    0.
     """
 
-    rate: float
-    total: int
+    profile: Profile
     devices: int
     tick_us: int
     part: int = 0
@@ -25,26 +31,28 @@ class Schedule:
         """How many devices this part has."""
         return len(range(self.part, self.devices, self.parts))
 
-    @property
+    @cached_property
     def planned(self) -> int:
         """How many messages this part sends."""
-        groups, rest = divmod(self.total, self.readings)
+        groups, rest = divmod(self.profile.total, self.readings)
         cycles, left = divmod(groups, self.devices)
         own_groups = cycles * self.own_devices + len(range(self.part, left, self.parts))
         return own_groups * self.readings + (rest if left % self.parts == self.part else 0)
 
-    def due_us(self, seq: int) -> int:
-        """When this part's message `seq` is due: microseconds since the load's start."""
-        group, reading = divmod(seq, self.readings)
-        cycle, device = divmod(group, self.own_devices)
-        number = (cycle * self.devices + self.part + device * self.parts) * self.readings + reading
-        return int(number * 1_000_000 / self.rate) // self.tick_us * self.tick_us
+    def due_us(self, seqs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """When these messages of this part are due: microseconds since the load's start."""
+        group, reading = np.divmod(seqs, self.readings)
+        cycle, device = np.divmod(group, self.own_devices)
+        numbers = (cycle * self.devices + self.part + device * self.parts) * self.readings + reading
+        return self.profile.when_us(numbers) // self.tick_us * self.tick_us
 
-    def reading(self, seq: int) -> tuple[int, int]:
-        """Whose message `seq` is, counted from 0 over this part's devices, and the how manyth of that device."""
-        group, reading = divmod(seq, self.readings)
-        cycle, device = divmod(group, self.own_devices)
-        return device, cycle * self.readings + reading
+    def due_one_us(self, seq: int) -> int:
+        """When one message is due; see `due_us`."""
+        return int(self.due_us(np.asarray([seq], dtype=np.int64))[0])
+
+    def turns(self, seqs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Whose turn these messages are, counted from 0 over this part's devices."""
+        return seqs // self.readings % self.own_devices
 
 
 def readings_at_once(rate: float, tick_us: int, devices: int, partitions: int) -> int:

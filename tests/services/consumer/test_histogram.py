@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
@@ -35,9 +36,10 @@ def same(one: Distribution, other: Distribution) -> bool:
 @given(samples, st.integers(0, 4))
 def test_seconds_merge_into_what_direct_recording_gives(values: list[tuple[int, int]], pack_at: int) -> None:
     recorder, merged = Recorder(), Distribution()
-    for number, (second, value) in enumerate(values):
-        recorder.record(second, value)
-        if number % 7 == 3:
+    for start in range(0, len(values), 7):
+        batch = np.asarray(values[start : start + 7], dtype=np.int64)
+        recorder.record(batch[:, 0], batch[:, 1])
+        if start % 2:
             # Some seconds are packed while messages of theirs are still to come.
             recorder.pack_before(pack_at)
     for second, made in recorder.distributions():
@@ -84,7 +86,7 @@ def test_other_tools_can_read_the_encoding() -> None:
 
 def test_a_latency_below_zero_counts_as_zero_and_is_told() -> None:
     recorder = Recorder()
-    recorder.record(1, -5)
+    recorder.record(np.asarray([1]), np.asarray([-5]))
     ((_, made),) = recorder.distributions()
     assert (recorder.negative, made.count, made.max_us) == (1, 1, 0)
 
@@ -92,8 +94,7 @@ def test_a_latency_below_zero_counts_as_zero_and_is_told() -> None:
 @given(st.lists(st.integers(0, 2000), min_size=1, max_size=60))
 def test_a_glance_at_a_running_second(values: list[int]) -> None:
     recorder = Recorder()
-    for value in values:
-        recorder.record(9, value)
+    recorder.record(np.full(len(values), 9), np.asarray(values))
     ordered = sorted(values)
 
     def at(share: float) -> float:

@@ -84,9 +84,8 @@ def test_settings_come_from_the_environment() -> None:
 
 def test_a_tally_counts_what_it_can_read() -> None:
     tally = Tally()
-    tally.add(message(0, 1_000_000), 1_003_000)
-    tally.add(message(1, 1_000_000), 999_000)
-    tally.add(b"{}", 1_000_000)
+    tally.add([message(0, 1_000_000), b"{}"], 1_003_000)
+    tally.add([message(1, 1_000_000)], 999_000)
     told = tally.report()
     assert (told["messages"], told["unreadable"]) == (2, 1)
     assert told["latency_ms"]["max"] == pytest.approx(3.0)

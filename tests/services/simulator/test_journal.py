@@ -8,18 +8,17 @@ from hypothesis import strategies as st
 
 from services.errors import ServiceError
 from services.simulator import journal
-from services.simulator.journal import Journal
 
 
 @given(states=st.lists(st.sampled_from(range(5)), max_size=60))
 def test_every_message_has_one_outcome(tmp_path_factory: pytest.TempPathFactory, states: list[int]) -> None:
     path = tmp_path_factory.mktemp("journal") / "run-00.journal"
-    Journal.create(path, len(states))
-    with Journal(path) as record:
-        for seq, state in enumerate(states):
-            record.states[seq] = state
-        # Read while the producer still has it open, as after a kill.
-        made = journal.read(path)
+    journal.create(path, len(states))
+    record = journal.opened(path)
+    for seq, state in enumerate(states):
+        record[seq] = state
+    # Read while the producer still has it open, as after a kill.
+    made = journal.read(path)
     assert list(made.acked) == [seq for seq, state in enumerate(states) if state == journal.ACKED]
     assert list(made.rejected) == [seq for seq, state in enumerate(states) if state == journal.REJECTED]
     unknown = (journal.ATTEMPTED, journal.UNKNOWN)
@@ -29,6 +28,6 @@ def test_every_message_has_one_outcome(tmp_path_factory: pytest.TempPathFactory,
 
 def test_a_journal_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="choose another directory"):
-        Journal.create(tmp_path / "missing" / "run-00.journal", 10)
+        journal.create(tmp_path / "missing" / "run-00.journal", 10)
     with pytest.raises(ServiceError, match="free some space"):
-        Journal.create(tmp_path / "run-00.journal", 1 << 62)
+        journal.create(tmp_path / "run-00.journal", 1 << 62)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from services import contract
+from services.simulator.fleet import payload
 from services.simulator.replay import Recording, ReplayError, read, signal_names
 
 RECORDINGS = Path(__file__).resolve().parents[4] / "shared" / "data" / "obd"
@@ -23,7 +24,7 @@ def test_a_file_is_a_device_and_a_row_a_report(tmp_path: Path) -> None:
     assert drive.device == "drive10"
     assert drive.rows == [{"engine_rpm": 853.5, "vehicle_speed": 0.0}, {"engine_rpm": 900.0, "vehicle_speed": 12.25}]
     assert made.notes == []
-    assert drive.tails()[0] == b'"device":"drive10","signals":{"engine_rpm":853.5,"vehicle_speed":0.0}}'
+    assert payload(drive.rows[0]) == b'"signals":{"engine_rpm":853.5,"vehicle_speed":0.0}}'
 
 
 @pytest.mark.parametrize(
@@ -146,5 +147,7 @@ def test_the_public_recordings_are_read_whole() -> None:
     for drive in made.drives:
         assert "engine_rpm" in drive.rows[0]
         assert all(len(row) == 27 for row in drive.rows)
-        parsed = contract.parse(contract.stamp(contract.head("run-00"), drive.tails()[-1], 0, 0, 0, 0, 0))
+        parsed = contract.parse(
+            contract.stamp(contract.head("run-00"), contract.tail(drive.device, drive.rows[-1]), 0, 0, 0, 0, 0)
+        )
         assert parsed.signals == drive.rows[-1]
