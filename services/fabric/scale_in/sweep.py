@@ -22,7 +22,9 @@ from services.fabric.scale_in.decision import present
 
 RETAINED_MACHINES: Final = "Retained"
 SEEDS_UP: Final = "SeedsUp"
-"""What each sweep counts. The program's alarms are on these names; nothing is told of seeds nobody could ask for."""
+SWEEPS: Final = "Sweeps"
+"""What each sweep counts. The program's alarms are on these names; nothing is told of seeds nobody could ask for, and
+of a sweep that did not come to its end."""
 
 
 def sweep(world: World) -> None:
@@ -37,9 +39,11 @@ def sweep(world: World) -> None:
         if member.state == WAITS[TERMINATING]:
             with _apart(troubles):
                 advance(world, Action(member.group, world.hook, member.instance, world.now()))
-    _sweep_nodes(world, troubles)
+    answered = _sweep_nodes(world, troubles)
     if troubles:
         raise ExceptionGroup("the sweep found what AWS did not let it repair", troubles)
+    if answered:
+        world.gauge(SWEEPS, 1)
 
 
 @contextmanager
@@ -51,13 +55,14 @@ def _apart(troubles: list[Exception]) -> Iterator[None]:
         troubles.append(error)
 
 
-def _sweep_nodes(world: World, troubles: list[Exception]) -> None:
+def _sweep_nodes(world: World, troubles: list[Exception]) -> bool:
+    """Whether the cluster told of its nodes."""
     try:
         # The cluster first: what left it meanwhile then shows in the machines, which are read later.
         nodes = present(world.cluster.nodes())
     except FabricServiceError as error:
         world.record(Record("sweep", failure(error), str(error)))
-        return
+        return False
     world.gauge(SEEDS_UP, sum(node.is_seed and node.status == UP for node in nodes))
     instances = world.machines.instances(world.cluster_name)
     places = {member.instance: member for member in world.groups.members(world.cluster_name)}
@@ -70,6 +75,7 @@ def _sweep_nodes(world: World, troubles: list[Exception]) -> None:
                 _forget(world, node)
             elif node.intent == REMOVE_NODE:
                 _settle(world, node, machine, places)
+    return True
 
 
 def machine_of(node: Node, instances: Sequence[Instance]) -> Instance | None:

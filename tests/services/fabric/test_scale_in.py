@@ -433,6 +433,7 @@ class TestSweep:
         with pytest.raises(ExceptionGroup) as raised:
             fleet.deliver(self.SWEEP)
         assert [str(error) for error in raised.value.exceptions] == ["UnauthorizedOperation"]
+        assert "Sweeps" not in fleet.gauges
         assert fleet.changes == ["deactivate", "remove_state"]
         assert fleet.node("worker-0") is None
 
@@ -441,7 +442,7 @@ class TestSweep:
         fleet.stays[WORKER].state = RETAINED
         fleet.passes(30)
         self.sweep(fleet)
-        assert fleet.gauges == {"Retained": 1, "SeedsUp": 2}
+        assert fleet.gauges == {"Retained": 1, "SeedsUp": 2, "Sweeps": 1}
         fleet.gauges.clear()
         fleet.reachable = False
         self.sweep(fleet)

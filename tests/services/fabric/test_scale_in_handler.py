@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from services.fabric.lifecycle import Instance
 from services.fabric.scale_in.aws import PatientGateway, Settings
 from services.fabric.scale_in.core import HOOK
 from services.fabric.scale_in.messages import continuation
-from tests.services.fabric.fleet import Fleet
+from tests.services.fabric.fleet import HEARTBEAT, Fleet
 from tests.services.fabric.samples import batch, text
 
 CONTEXT = SimpleNamespace(
@@ -124,7 +125,21 @@ def test_a_batch_is_taken_in_its_order_and_doubles_do_no_harm(stage: Stage) -> N
 
 def test_a_sweep_counts_what_the_alarms_are_on(stage: Stage) -> None:
     assert stage.handle(text("scheduled")) == []
-    assert stage.counted == {"Messages": 1, "Retained": 0, "SeedsUp": 3}
+    assert stage.counted == {"Messages": 1, "Retained": 0, "SeedsUp": 3, "Sweeps": 1}
+
+
+def test_a_sweep_that_met_a_silent_gateway_counts_that_and_not_itself(stage: Stage) -> None:
+    stage.fleet.reachable = False
+    assert stage.handle(text("scheduled")) == []
+    assert stage.counted == {"Messages": 1, "Retained": 0, "GatewayUnreachable": 1}
+
+
+def test_a_machine_that_waits_nearly_until_its_hook_ends_is_counted(stage: Stage) -> None:
+    stage.fleet.reachable = False
+    action = stage.fleet.terminate("i-worker-0")
+    began = stage.fleet.clock.now - 0.9 * HEARTBEAT * 100
+    assert stage.handle(continuation(replace(action, began=began))) == []
+    assert stage.counted["HooksNearTimeout"] == 1
 
 
 def test_a_refusal_is_an_error_in_the_log_and_a_metric(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
