@@ -11,6 +11,8 @@ from infra.sections import Fleet
 
 _MISSED: Final = 3
 """Sweeps without success, one after the other, until somebody is called."""
+_CERTIFICATE_DAYS: Final = 30
+"""Left of a certificate when somebody is called: time to have another issued."""
 
 
 def of_fleet(
@@ -78,6 +80,17 @@ def of_fleet(
             dimensions=swept,
             statistic="Sum",
             missing="notBreaching",
+        ),
+        Alarm(
+            name="certificate-ends",
+            about="A certificate ends soon, and the cluster with it: docs/operations.md, Certificates",
+            namespace=cluster,
+            metrics=("CertificateDaysLeft",),
+            dimensions=swept,
+            statistic="Minimum",
+            comparison="below",
+            threshold=_CERTIFICATE_DAYS,
+            missing="ignore",
         ),
         Alarm(
             name="scale-in-undone",

@@ -57,6 +57,7 @@ def test_brokers_delivery_and_functions_are_watched(sandbox: Declaration) -> Non
         "sweep-missing",
         "gateway-unreachable",
         "hooks-near-timeout",
+        "certificate-ends",
         "scale-in-undone",
         "snapshots-failing",
     }
@@ -94,6 +95,12 @@ def test_a_machine_that_waits_for_too_long_calls_somebody_at_once() -> None:
     alarm = fleet_alarm("hooks-near-timeout", Fleet())
     assert alarm.metrics == ("HooksNearTimeout",)
     assert (alarm.comparison, alarm.threshold, alarm.minutes, alarm.missing) == ("above", 0, 1, "notBreaching")
+
+
+def test_a_certificate_calls_somebody_a_month_before_it_ends() -> None:
+    alarm = fleet_alarm("certificate-ends", Fleet())
+    assert alarm.metrics == ("CertificateDaysLeft",)
+    assert (alarm.comparison, alarm.threshold, alarm.statistic, alarm.missing) == ("below", 30, "Minimum", "ignore")
 
 
 def test_every_alarm_tells_when_it_begins_and_when_it_ends(sandbox: Declaration) -> None:

@@ -22,9 +22,11 @@ from services.fabric.scale_in.decision import present
 
 RETAINED_MACHINES: Final = "Retained"
 SEEDS_UP: Final = "SeedsUp"
+CERTIFICATE_DAYS: Final = "CertificateDaysLeft"
 SWEEPS: Final = "Sweeps"
-"""What each sweep counts. The program's alarms are on these names; nothing is told of seeds nobody could ask for, and
+"""What each sweep counts. The program's alarms are on these names; nothing is told of what nobody could ask for, and
 of a sweep that did not come to its end."""
+_DAY: Final = 24 * 3600
 
 
 def sweep(world: World) -> None:
@@ -40,6 +42,8 @@ def sweep(world: World) -> None:
             with _apart(troubles):
                 advance(world, Action(member.group, world.hook, member.instance, world.now()))
     answered = _sweep_nodes(world, troubles)
+    with _apart(troubles):
+        _count_days(world)
     if troubles:
         raise ExceptionGroup("the sweep found what AWS did not let it repair", troubles)
     if answered:
@@ -76,6 +80,16 @@ def _sweep_nodes(world: World, troubles: list[Exception]) -> bool:
             elif node.intent == REMOVE_NODE:
                 _settle(world, node, machine, places)
     return True
+
+
+def _count_days(world: World) -> None:
+    """Whole days until the first certificate ends, below zero afterwards."""
+    try:
+        first = min(world.certificates())
+    except FabricServiceError as error:
+        world.record(Record("certificates", failure(error), str(error)))
+        return
+    world.gauge(CERTIFICATE_DAYS, int((first - world.now()) // _DAY))
 
 
 def machine_of(node: Node, instances: Sequence[Instance]) -> Instance | None:
