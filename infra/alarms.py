@@ -30,6 +30,8 @@ class Alarm:
     threshold: int = 0
     minutes: int = 1
     """How many minutes in a row it must be so."""
+    times: int | None = None
+    """In how many of these minutes it must be so, when not in all of them."""
     missing: Literal["breaching", "ignore", "missing", "notBreaching"] = "missing"
     worst_of: str | None = None
 

@@ -1,12 +1,18 @@
 """What is watched of the Service Fabric fleet: its seeds, its machines that are kept, its sweep and its snapshots."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import pulumi
 
 from infra.alarms import Alarm
 from infra.scale_in import SERVICE
 from infra.sections import Fleet
+
+_MISSED: Final = 3
+"""Sweeps without success, one after the other, until somebody is called."""
+_CERTIFICATE_DAYS: Final = 30
+"""Left of a certificate when somebody is called: time to have another issued."""
 
 
 def of_fleet(
@@ -18,7 +24,7 @@ def of_fleet(
     """
     swept = {"service": SERVICE}
     quorum = settings.seeds // 2 + 1
-    missed = 3 * settings.scale_in.sweep_minutes
+    missed = _MISSED * settings.scale_in.sweep_minutes
     return (
         Alarm(
             name="seeds-near-quorum",
@@ -45,13 +51,46 @@ def of_fleet(
             name="sweep-missing",
             about="Nobody searches the cluster for nodes without machines: a worker whose event was lost waits",
             namespace=cluster,
-            metrics=("Messages",),
+            metrics=("Sweeps",),
             dimensions=swept,
             statistic="Sum",
             comparison="below",
             threshold=1,
             minutes=missed,
             missing="breaching",
+        ),
+        Alarm(
+            name="gateway-unreachable",
+            about="The cluster's gateway does not answer: no worker joins or leaves, and nobody can deploy",
+            namespace=cluster,
+            metrics=("GatewayUnreachable",),
+            dimensions=swept,
+            statistic="Sum",
+            # It is asked at each sweep, and more often while a worker leaves: a minute in which nobody asked proves
+            # nothing, and a sweep may come a little late.
+            minutes=missed + 1,
+            times=_MISSED,
+            missing="notBreaching",
+        ),
+        Alarm(
+            name="hooks-near-timeout",
+            about="A worker's removal lasts nearly as long as its hook may: then the machine is retained",
+            namespace=cluster,
+            metrics=("HooksNearTimeout",),
+            dimensions=swept,
+            statistic="Sum",
+            missing="notBreaching",
+        ),
+        Alarm(
+            name="certificate-ends",
+            about="A certificate ends soon, and the cluster with it: docs/operations.md, Certificates",
+            namespace=cluster,
+            metrics=("CertificateDaysLeft",),
+            dimensions=swept,
+            statistic="Minimum",
+            comparison="below",
+            threshold=_CERTIFICATE_DAYS,
+            missing="ignore",
         ),
         Alarm(
             name="scale-in-undone",

@@ -149,6 +149,7 @@ class Monitoring(pulumi.ComponentResource):
             comparison_operator=_COMPARISONS[alarm.comparison],
             threshold=alarm.threshold,
             evaluation_periods=alarm.minutes,
+            datapoints_to_alarm=alarm.times,
             treat_missing_data=alarm.missing,
             alarm_actions=[self.topic_arn],
             ok_actions=[self.topic_arn],

@@ -235,7 +235,13 @@ class Nodes(pulumi.ComponentResource):
                 sid="NameItself",
                 actions=["ec2:CreateTags"],
                 resources=[self._arn("instance/*")],
-                conditions={"StringEquals": own, "ForAllValues:StringEquals": {"aws:TagKeys": ["node"]}},
+                conditions={
+                    "StringEquals": own,
+                    # Credentials of an instance profile say which machine they were given to; what is tagged has to
+                    # be that one (Service Authorization Reference, "Condition keys for Amazon EC2").
+                    "ArnEquals": {"ec2:SourceInstanceARN": self._arn("instance/${ec2:InstanceID}")},
+                    "ForAllValues:StringEquals": {"aws:TagKeys": ["node"]},
+                },
             ),
             *args.worker_statements,
         ]

@@ -103,12 +103,18 @@ class Gateway:
         self._patience = patience or Patience()
         self._sleep = sleep
         # With a context of one's own urllib3 leaves names to it.
-        tls: dict[str, Any] = {"ssl_context": credentials.context(), "assert_hostname": False} if credentials else {}
+        self._context = credentials.context() if credentials else None
+        tls: dict[str, Any] = {"ssl_context": self._context, "assert_hostname": False} if self._context else {}
         self._pool = urllib3.PoolManager(
             retries=False,
             timeout=urllib3.Timeout(connect=self._patience.connect_s, read=self._patience.read_s),
             **tls,
         )
+
+    @property
+    def server_ends(self) -> float | None:
+        """When the nodes' certificate ends, in seconds since 1970; None while no node has shown it."""
+        return self._context.server_ends if self._context else None
 
     # Nodes
 

@@ -28,9 +28,9 @@ class Credentials:
     server_name: str
     client_name: str
 
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> "ServerContext":
         """Shows the certificate, and accepts only the server of that name. Raises `FabricServiceError`."""
-        context = _ByCommonName(ssl.PROTOCOL_TLS_CLIENT)
+        context = ServerContext(ssl.PROTOCOL_TLS_CLIENT)
         context.server_name = self.server_name
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         # The name that counts is the subject's, looked at after the handshake.
@@ -57,15 +57,20 @@ class Credentials:
             Path(name).unlink()
 
 
-class _ByCommonName(ssl.SSLContext):
-    """Ends a connection whose server has another common name; that its authority is ours is seen to before."""
+class ServerContext(ssl.SSLContext):
+    """Ends a connection whose server has another common name; that its authority is ours is seen to before.
+
+    `server_ends` is when the certificate that a server showed last ends, in seconds since 1970; None: none did yet.
+    """
 
     server_name: str
+    server_ends: float | None = None
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         secured = super().wrap_socket(*args, **kwargs)
+        certificate: dict[str, Any] = secured.getpeercert() or {}
         names = [
-            value for part in (secured.getpeercert() or {}).get("subject", ()) for key, value in part
+            value for part in certificate.get("subject", ()) for key, value in part
             if key == "commonName"
         ]  # fmt: skip
         if self.server_name not in names:
@@ -73,6 +78,7 @@ class _ByCommonName(ssl.SSLContext):
             raise ssl.SSLCertVerificationError(
                 f"the server is {', '.join(map(str, names)) or 'without a name'}, not {self.server_name}"
             )
+        self.server_ends = ssl.cert_time_to_seconds(certificate["notAfter"])
         return secured
 
 

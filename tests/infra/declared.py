@@ -79,6 +79,15 @@ def run_mocked(declare: Callable[[], None], stack: str = "test") -> Recorder:
     return recorder
 
 
+def known(value: Any) -> Any:
+    """What an output of a mocked program came to."""
+
+    async def body() -> Any:
+        return await pulumi.Output.from_input(value).future()
+
+    return _LOOP.run_until_complete(body())
+
+
 @dataclass
 class Declaration:
     """The whole program of one environment."""

@@ -143,12 +143,15 @@ def test_a_node_may_do_what_its_scripts_do_and_no_more(sandbox: Declaration) -> 
     ]
 
 
-def test_a_worker_names_workers_of_its_cluster_only_and_says_nothing_else_of_them(sandbox: Declaration) -> None:
+def test_a_worker_names_itself_and_no_other_and_says_nothing_else_of_itself(sandbox: Declaration) -> None:
     condition = statements(sandbox, "fleet-nodes-worker")["NameItself"]["Condition"]
     assert condition == {
         "StringEquals": {
             "aws:ResourceTag/cluster": "fleetstream-sandbox-fleet",
             "aws:ResourceTag/role": "worker",
+        },
+        "ArnEquals": {
+            "ec2:SourceInstanceARN": f"arn:aws:ec2:eu-central-1:{ACCOUNT}:instance/${{ec2:InstanceID}}",
         },
         "ForAllValues:StringEquals": {"aws:TagKeys": ["node"]},
     }

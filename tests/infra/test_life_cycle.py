@@ -4,7 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from declared import ACCOUNT, Declaration, declare
+from declared import ACCOUNT, Declaration, declare, known
+
+from services.fabric import rules
+from services.fabric.bootstrap import compiled
+from services.fabric.configuration import Certificates
+from services.fabric.fleet import described
 
 CLUSTER = "fleetstream-sandbox-fleet"
 WORKERS = "fleetstream-sandbox-workers"
@@ -262,6 +267,20 @@ def test_a_file_server_joins_the_directory_and_serves_nodes_only() -> None:
     ]
     assert (entrance["fromPort"], entrance["referencedSecurityGroupId"]) == (445, "file-server-clients-id")
     assert "file-server-clients-id" in asked.one("NetworkInterface", "fleet-seed-0").properties["securityGroups"]
+
+
+def test_the_cluster_of_an_environment_with_a_file_server_keeps_its_diagnostics_there() -> None:
+    asked = declare("sandbox", lambda values: values["fleet"].update(file_server={"directory_id": "d-0123456789"}))
+    place = described({"fleet": known(asked.outputs["fleet"])})
+    found = compiled(place, Certificates("c-node", "c-client", "AB" * 20))
+    assert found["properties"]["diagnosticsStore"] == {
+        "metadata": "Traces of the nodes",
+        "dataDeletionAgeInDays": 21,
+        "storeType": "FileShare",
+        "connectionstring": r"\\file-server.elb.amazonaws.com\share",
+    }
+    # The mocked seeds have no addresses, which other rules want.
+    assert not [each for each in rules.check(found) if each.rule.startswith("diagnostics")]
 
 
 def test_neither_is_there_unasked(sandbox: Declaration) -> None:

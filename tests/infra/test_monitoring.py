@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from declared import ACCOUNT, Declaration
 
-from infra.alarms import of_brokers
+from infra.alarms import Alarm, of_brokers
 from infra.fleet_alarms import of_fleet
 from infra.sections import Fleet, Monitoring, ScaleIn
 
@@ -23,6 +23,11 @@ def alarms(declaration: Declaration) -> dict[str, dict[str, Any]]:
         for each in declaration.all("MetricAlarm")
         if each.name.startswith("monitoring-")
     }
+
+
+def fleet_alarm(name: str, settings: Fleet) -> Alarm:
+    (found,) = [each for each in of_fleet("c", "q", "p", settings) if each.name == name]
+    return found
 
 
 def statements(declaration: Declaration, type_: str, name: str) -> dict[str, dict[str, Any]]:
@@ -50,6 +55,9 @@ def test_brokers_delivery_and_functions_are_watched(sandbox: Declaration) -> Non
         "seeds-near-quorum",
         "workers-retained",
         "sweep-missing",
+        "gateway-unreachable",
+        "hooks-near-timeout",
+        "certificate-ends",
         "scale-in-undone",
         "snapshots-failing",
     }
@@ -57,14 +65,42 @@ def test_brokers_delivery_and_functions_are_watched(sandbox: Declaration) -> Non
 
 @pytest.mark.parametrize(("seeds", "fewest"), [(3, 3), (5, 4), (7, 5), (9, 6)])
 def test_seeds_call_somebody_while_one_more_may_still_be_lost(seeds: int, fewest: int) -> None:
-    (alarm,) = [each for each in of_fleet("c", "q", "p", Fleet(seeds=seeds)) if each.name == "seeds-near-quorum"]
+    alarm = fleet_alarm("seeds-near-quorum", Fleet(seeds=seeds))
     assert (alarm.comparison, alarm.threshold, alarm.statistic) == ("below", fewest, "Minimum")
 
 
 def test_a_sweep_is_missed_after_three_of_its_turns() -> None:
-    chosen = Fleet(scale_in=ScaleIn(sweep_minutes=5))
-    (alarm,) = [each for each in of_fleet("c", "q", "p", chosen) if each.name == "sweep-missing"]
-    assert (alarm.minutes, alarm.missing) == (15, "breaching")
+    alarm = fleet_alarm("sweep-missing", Fleet(scale_in=ScaleIn(sweep_minutes=5)))
+    assert alarm.metrics == ("Sweeps",)
+    assert (alarm.comparison, alarm.threshold, alarm.minutes, alarm.missing) == ("below", 1, 15, "breaching")
+
+
+@pytest.mark.parametrize(("minutes", "watched"), [(1, 4), (5, 16), (60, 181)])
+def test_a_gateway_calls_somebody_once_three_sweeps_met_its_silence(minutes: int, watched: int) -> None:
+    alarm = fleet_alarm("gateway-unreachable", Fleet(scale_in=ScaleIn(sweep_minutes=minutes)))
+    assert alarm.metrics == ("GatewayUnreachable",)
+    assert (alarm.times, alarm.minutes, alarm.missing) == (3, watched, "notBreaching")
+    # What CloudWatch evaluates of one-minute periods ends after a day.
+    assert watched * 60 <= 86_400
+
+
+def test_only_the_gateways_alarm_asks_for_some_of_its_minutes(sandbox: Declaration) -> None:
+    asked = {
+        name: alarm["datapointsToAlarm"] for name, alarm in alarms(sandbox).items() if "datapointsToAlarm" in alarm
+    }
+    assert asked == {"gateway-unreachable": 3}
+
+
+def test_a_machine_that_waits_for_too_long_calls_somebody_at_once() -> None:
+    alarm = fleet_alarm("hooks-near-timeout", Fleet())
+    assert alarm.metrics == ("HooksNearTimeout",)
+    assert (alarm.comparison, alarm.threshold, alarm.minutes, alarm.missing) == ("above", 0, 1, "notBreaching")
+
+
+def test_a_certificate_calls_somebody_a_month_before_it_ends() -> None:
+    alarm = fleet_alarm("certificate-ends", Fleet())
+    assert alarm.metrics == ("CertificateDaysLeft",)
+    assert (alarm.comparison, alarm.threshold, alarm.statistic, alarm.missing) == ("below", 30, "Minimum", "ignore")
 
 
 def test_every_alarm_tells_when_it_begins_and_when_it_ends(sandbox: Declaration) -> None:

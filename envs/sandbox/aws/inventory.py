@@ -167,6 +167,11 @@ _LISTERS: Final[list[tuple[str, str, Lister]]] = [
         ("access-point", _all("describe_access_points", "AccessPoints", "AccessPointId")),
     ),
     *_listing(
+        "fsx",
+        ("file-system", _all("describe_file_systems", "FileSystems", "FileSystemId")),
+        ("backup", _all("describe_backups", "Backups", "BackupId")),
+    ),
+    *_listing(
         "autoscaling",
         ("group", _all("describe_auto_scaling_groups", "AutoScalingGroups", "AutoScalingGroupName")),
         (

@@ -38,7 +38,10 @@ _OF_A_GROUP: Final = frozenset(
 
 
 _COMPLETE: Final = frozenset(
-    {"aws:requesttag/*", "aws:resourcetag/*", "autoscaling:resourcetag/*", "ec2:createaction", "ec2:resourcetag/*"}
+    {
+        *("aws:requesttag/*", "aws:resourcetag/*", "autoscaling:resourcetag/*"),
+        *("ec2:createaction", "ec2:instanceid", "ec2:resourcetag/*"),
+    }
 )
 
 
@@ -124,7 +127,8 @@ def _on(asked: Asked, identifier: str, action: str, context: Mapping[str, str] |
     arn = f"arn:aws:ec2:{asked.region}:{owner}:{kind}/{identifier}"
     told = ec2_backends[asked.account][asked.region].describe_tags({"resource-id": [identifier]})
     tags = {str(tag["key"]): str(tag["value"]) for tag in told}
-    return _need(f"ec2:{action}", arn, {**_tagged("ec2", tags), **(context or {})})
+    own = {"ec2:InstanceID": identifier} if kind == "instance" else {}
+    return _need(f"ec2:{action}", arn, {**_tagged("ec2", tags), **own, **(context or {})})
 
 
 def _tagging(asked: Asked, kind: str, arn: str) -> list[Need]:

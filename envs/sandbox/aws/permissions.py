@@ -41,6 +41,8 @@ _ABSENT_KEYS: Final = frozenset(
     {
         # Only services that act for somebody send these (IAM User Guide, "AWS global condition context keys").
         *("aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"),
+        # Only credentials of an instance profile carry it.
+        "ec2:sourceinstancearn",
         *("kms:calleraccount", "kms:encryptioncontext:*", "kms:grantisforawsresource", "kms:viaservice"),
         *("s3:prefix", "s3:x-amz-acl", "s3:x-amz-server-side-encryption"),
         "s3:x-amz-server-side-encryption-aws-kms-key-id",
@@ -52,11 +54,15 @@ _ABSENT_KEYS: Final = frozenset(
 
 @dataclass(frozen=True)
 class Caller:
-    """A principal that is not the administrator: who it is in errors, who it is in policies, and its own policies."""
+    """A principal that is not the administrator: who it is in errors, who it is in policies, and its own policies.
+
+    `machine` is the ARN of the EC2 instance that its credentials were given to.
+    """
 
     arn: str
     principal: str
     documents: tuple[str, ...]
+    machine: str | None = None
 
 
 class AccessDeniedError(Exception):
@@ -77,15 +83,16 @@ def caller(account: Account, access_key: str, session_token: str | None) -> Call
     _, arn = owner
     headers = {} if session_token is None else {"X-Amz-Security-Token": session_token}
     kind = IAMUserAccessKey if session_token is None else AssumedRoleAccessKey
-    principal = arn
+    principal, machine = arn, None
     if session_token is not None:
         role = sts_backends[account.account_id][_PARTITION].get_assumed_role_from_access_key(access_key)
         principal = role.role_arn if role is not None else arn
+        machine = sts.machine_of(role)
     try:
         found = kind(account.account_id, _PARTITION, access_key, headers).collect_policies()
     except NotFoundException:
         raise UnknownCallerError(f"{principal} does not exist any more.") from None
-    return Caller(arn, principal, tuple(map(_document, found)))
+    return Caller(arn, principal, tuple(map(_document, found)), machine)
 
 
 def named(account: Account, arn: str) -> Caller | None:
@@ -129,6 +136,7 @@ def demand(account: Account, who: Caller, need: Need, region: str | None = None,
         "aws:PrincipalType": "AssumedRole" if ":assumed-role/" in who.arn else "User",
         "aws:RequestedRegion": region or account.region,
         "aws:ViaAWSService": "true" if "kms:ViaService" in need.context else "false",
+        **({"ec2:SourceInstanceARN": who.machine} if who.machine else {}),
         **need.context,
     }
     call = policy.Call(

@@ -1,13 +1,15 @@
 """Reads IAM policy documents far enough to say whether a principal may do something.
 
 What is evaluated: Effect, Principal, Action and NotAction, Resource and NotResource, and the condition operators that
-the program and AWS's own default policies use (IAM User Guide, "Policy evaluation logic" and "IAM JSON policy
-elements: Condition operators"). What is not known here is refused, never passed over. moto's own evaluation
+the program and AWS's own default policies use, with policy variables in what conditions compare (IAM User Guide,
+"Policy evaluation logic", "IAM JSON policy elements: Condition operators" and "... Variables and tags"). What is not
+known here is refused, never passed over. moto's own evaluation
 (`moto.iam.access_control.IAMPolicy`) is not used for this: it passes over every condition operator but StringEquals,
 takes an Allow whose condition does not hold for a denial, and reads dots and brackets of ARNs as a pattern.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -24,6 +26,7 @@ _QUANTIFIERS: Final = {"ForAllValues": all, "ForAnyValue": any}
 _TAG_KEYS: Final = "aws:tagkeys"
 _REQUEST_TAG: Final = "aws:requesttag/"
 _ARN_PARTS: Final = 6
+_VARIABLE: Final = re.compile(r"\$\{(?P<key>[\w:/-]+)\}")
 
 
 class PolicyError(FleetstreamError):
@@ -219,18 +222,36 @@ def _condition_holds(operator: str, key: str, wanted: list[str], call: Call) -> 
     if plain not in _OPERATORS and operator != _ABSENT:
         raise PolicyError(f"the condition operator {operator!r} is not evaluated by the emulated AWS")
     name = key.lower()
-    values = {each.lower(): value for each, value in call.context.items()}
-    if call.known is not None and name not in values and not any(_like(name, each) for each in call.known):
-        raise PolicyError(f"the condition key {key!r} is not evaluated by the emulated AWS")
     if name in call.ignored:
         return True
-    present = values.get(name)
+    present = _value(key, call)
     if operator == _ABSENT:
         return (present is None) is (wanted[0].lower() == "true")
     negated = base != plain
     if present is None:
         return operator.endswith("IfExists") or negated
-    return any(_compare(plain, present, pattern) for pattern in wanted) is not negated
+    patterns = [pattern for each in wanted if (pattern := _resolved(each, call)) is not None]
+    return any(_compare(plain, present, pattern) for pattern in patterns) is not negated
+
+
+def _value(key: str, call: Call) -> str | None:
+    """What the request says of a condition key; None: it surely has no value."""
+    name = key.lower()
+    values = {each.lower(): value for each, value in call.context.items()}
+    if call.known is not None and name not in values and not any(_like(name, each) for each in call.known):
+        raise PolicyError(f"the condition key {key!r} is not evaluated by the emulated AWS")
+    return values.get(name)
+
+
+def _resolved(pattern: str, call: Call) -> str | None:
+    """A value to compare with, its variables replaced; None: one has no value, and nothing is equal to it."""
+    found = {each: _value(each, call) for each in _VARIABLE.findall(pattern)}
+    if None in found.values():
+        return None
+    resolved = _VARIABLE.sub(lambda match: str(found[match["key"]]), pattern)
+    if "${" in resolved:
+        raise PolicyError(f"the policy variable in {pattern!r} is not evaluated by the emulated AWS")
+    return resolved
 
 
 def _quantified_holds(operator: str, key: str, wanted: list[str], call: Call) -> bool:

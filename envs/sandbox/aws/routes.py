@@ -31,7 +31,7 @@ def table(account: Account, kills: Kills) -> Mapping[str, Route]:
     * ``/fleetstream/kafka/allowed?principal=&operation=&kind=&name=&told=``: whether a principal (its ARN) may do a
       Kafka operation to a Kafka resource: 200 ``{}``; with ``told=false`` a denial is not logged. See `broker_rights`
     * ``/fleetstream/kafka/authorize?role=&service=&action=&resource=``: see `sts_client`
-    * ``/fleetstream/sts/assume?role=&service=``: see `sts_client`
+    * ``/fleetstream/sts/assume?role=&service=&instance=``: see `sts_client`
     * ``/fleetstream/clock/advance?seconds=``: puts the clock of the emulated services forward: 200 ``{}``
     * ``/fleetstream/dlm/run?policy=``: runs a snapshot policy now: 200 ``{"snapshots"}``; 404 when there is none
 
@@ -104,7 +104,7 @@ def _assume(account: Account, request: Request) -> Response:
     if not role or not service:
         return _answer({"error": "the parameters `role` and `service` are needed"}, 400)
     try:
-        assumed = sts.assume_for_service(account, account.region, role, service)
+        assumed = sts.assume_for_service(account, account.region, role, service, request.args.get("instance"))
     except sts.TrustError as error:
         log.warning("%s", error)
         return _answer({"error": str(error)}, 403)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
+from moto.ec2.models import ec2_backends
 from moto.iam.models import Role, iam_backends
 from moto.sts import models, responses, urls
 from moto.sts.exceptions import STSClientError
@@ -54,19 +55,41 @@ def trusted_role(account: Account, role_arn: str, service: str) -> Role:
     return role
 
 
-def assume_for_service(account: Account, region: str, role_arn: str, service: str) -> AssumedRole:
-    """Temporary credentials of a role for an emulated service. Raises `TrustError`."""
+def assume_for_service(
+    account: Account, region: str, role_arn: str, service: str, instance: str | None = None
+) -> AssumedRole:
+    """Temporary credentials of a role for an emulated service, such as EC2, which hands them to an `instance`.
+
+    Those of an instance are a session of its name, for the role of its profile only (EC2 User Guide, "IAM roles for
+    Amazon EC2"). Raises `TrustError`.
+    """
     trusted_role(account, role_arn, service)
+    if instance and role_arn not in _roles_of(account, region, instance):
+        raise TrustError(f"{instance} cannot have {role_arn}: it has no instance profile with that role")
     backend = sts_backends[account.account_id][_PARTITION]
     _forget_expired(backend)
-    return backend.assume_role(
+    assumed = backend.assume_role(
         region_name=region,
-        role_session_name=session_name(service),
+        role_session_name=instance or session_name(service),
         role_arn=role_arn,
         policy="",
         duration=int(_SERVICE_SESSION.total_seconds()),
         external_id="",
     )
+    if instance:
+        machine = f"arn:{_PARTITION}:ec2:{region}:{account.account_id}:instance/{instance}"
+        assumed.fleetstream_machine = machine  # type: ignore[attr-defined]
+    return assumed
+
+
+def machine_of(role: AssumedRole | None) -> str | None:
+    """The ARN of the instance that a role's credentials were given to; None for those of others."""
+    return getattr(role, "fleetstream_machine", None)
+
+
+def _roles_of(account: Account, region: str, instance: str) -> list[str]:
+    association = ec2_backends[account.account_id][region].iam_instance_profile_associations.get(instance)
+    return [role.arn for role in association.iam_instance_profile.roles] if association else []
 
 
 def session_name(service: str) -> str:

@@ -3,11 +3,12 @@
 On AWS a service such as Firehose or Lambda calls AssumeRole under its own service principal, which no caller of the
 public API can present. The emulated STS therefore has one more door, for the executors of emulated services only::
 
-    GET {AWS_ENDPOINT_URL}/fleetstream/sts/assume?role=<role ARN>&service=firehose.amazonaws.com
+    GET {AWS_ENDPOINT_URL}/fleetstream/sts/assume?role=<role ARN>&service=firehose.amazonaws.com[&instance=<id>]
     200 {"AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration": ISO 8601, "Arn": assumed role session ARN}
     403 {"error": what the role or its trust policy lacks}
 
-The role must exist and its trust policy must name the service; the server's side is `envs.sandbox.aws.sts`.
+The role must exist and its trust policy must name the service; an `instance` that EC2 gives it to must have it in its
+profile. The server's side is `envs.sandbox.aws.sts`.
 
 What a service will need, it can ask before it begins, to show what is missing at once::
 
@@ -34,8 +35,10 @@ class AssumeRoleError(FleetstreamError):
     """The service cannot assume the role or may not act as it wants to, or the emulated AWS does not answer."""
 
 
-def service_session(role_arn: str, service: str) -> boto3.Session:
+def service_session(role_arn: str, service: str, instance: str | None = None) -> boto3.Session:
     """A session that acts as `role_arn`, assumed by `service` (e.g. ``firehose.amazonaws.com``).
+
+    With `instance`, the session of that machine (`service` is ``ec2.amazonaws.com``).
 
     The first credentials are fetched at once, so that a role that cannot be assumed shows here; later ones are
     fetched by botocore before they expire, and show `AssumeRoleError` at the call that needed them.
@@ -44,19 +47,20 @@ def service_session(role_arn: str, service: str) -> boto3.Session:
     session = get_session()
     # botocore has no public way to give a session refreshable credentials.
     session._credentials = RefreshableCredentials.create_from_metadata(  # type: ignore[attr-defined]
-        metadata=_metadata(assume(role_arn, service)),
-        refresh_using=lambda: _metadata(assume(role_arn, service)),
+        metadata=_metadata(assume(role_arn, service, instance)),
+        refresh_using=lambda: _metadata(assume(role_arn, service, instance)),
         method="fleetstream-service-role",
     )
     return boto3.Session(botocore_session=session, region_name=os.environ.get("AWS_REGION"))
 
 
-def assume(role_arn: str, service: str) -> dict[str, Any]:
-    """Temporary credentials of `role_arn` for `service`: the fields listed at the top of this module.
+def assume(role_arn: str, service: str, instance: str | None = None) -> dict[str, Any]:
+    """Temporary credentials of `role_arn` for `service`, or its `instance`: the fields listed at this module's top.
 
     Raises `AssumeRoleError` with the reason of the emulated STS, or when nothing answers at AWS_ENDPOINT_URL.
     """
-    return _ask("sts/assume", role_arn, service, f"{service} cannot assume {role_arn}")
+    more = {"instance": instance} if instance else {}
+    return _ask("sts/assume", role_arn, service, f"{service} cannot assume {role_arn}", **more)
 
 
 def require(role_arn: str, service: str, action: str, resource: str) -> None:

@@ -28,7 +28,6 @@ class Machines:
         self._ec2: Any = session.client("ec2")
         self._iam: Any = session.client("iam")
         self._on: dict[str, Machine] = {}
-        self._session = cache(lambda role: service_session(role, _SERVICE))
 
     def look(self) -> bool:
         """One look and what follows from it. Returns whether something has changed."""
@@ -88,7 +87,8 @@ class Machines:
             role=self._role(found),
             user_data=told.get("UserData", {}).get("Value", ""),
         )
-        return Machine(instance, self._world, self._desk, lambda: self._session(instance.role), self._neighbour)
+        session = cache(lambda: service_session(instance.role, _SERVICE, instance.id))
+        return Machine(instance, self._world, self._desk, session, self._neighbour)
 
     def _role(self, found: dict[str, Any]) -> str:
         profile = found.get("IamInstanceProfile", {}).get("Arn", "")

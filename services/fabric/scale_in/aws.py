@@ -7,9 +7,10 @@ from typing import Any, Final, TypeVar
 
 import boto3
 
+from services.fabric import authority
 from services.fabric.account import AutoScaling, Ec2
 from services.fabric.client import REMOVE_NODE, Gateway, Node, Patience, Upgrade
-from services.fabric.credentials import fetch
+from services.fabric.credentials import Credentials, fetch
 from services.fabric.errors import FabricServiceError, GatewayUnreachableError, GatewayUntrustedError
 from services.fabric.lifecycle import Action
 from services.fabric.scale_in.core import HOOK, Record, World
@@ -92,6 +93,10 @@ class PatientGateway:
         """How far the last change of the configuration is."""
         return self._ask(lambda gateway: gateway.upgrade_status())
 
+    def server_ends(self) -> float | None:
+        """When the certificate of the node that answered last ends; None while none has."""
+        return self._gateway.server_ends if self._gateway else None
+
     def _ask(self, question: Callable[[Gateway], _T]) -> _T:
         if self._silent:
             raise GatewayUnreachableError(f"not asked again in this invocation: {self._silent}")
@@ -119,11 +124,24 @@ class Continuations:
         self._client.send_message(QueueUrl=self._url, MessageBody=continuation(action), DelaySeconds=seconds)
 
 
+def ends(credentials: Credentials, where: str) -> list[float]:
+    """When the client's certificate and its authority's end, in seconds since 1970. Raises `FabricServiceError`."""
+    certificates = (credentials.certificate, credentials.authority)
+    return [authority.facts(authority.read_pem(each, where)).ends.timestamp() for each in certificates]
+
+
 def world(
     settings: Settings, record: Callable[[Record], None], gauge: Callable[[str, int], None]
 ) -> tuple[World, PatientGateway]:
     """All that a delivery works on, and the gateway, to be told of each invocation."""
     secrets = boto3.client("secretsmanager")
+
+    def certificates() -> list[float]:
+        # The secret as it is now: the one that the gateway was asked with may have been renewed meanwhile.
+        found = ends(fetch(secrets, settings.client_secret), settings.client_secret)
+        nodes = gateway.server_ends()
+        return found if nodes is None else [*found, nodes]
+
     gateway = PatientGateway(
         lambda: Gateway(settings.gateway, fetch(secrets, settings.client_secret), patience=PATIENCE)
     )
@@ -135,6 +153,7 @@ def world(
         send=Continuations(boto3.client("sqs"), settings.queue_url).send,
         record=record,
         gauge=gauge,
+        certificates=certificates,
         poll_seconds=settings.poll_seconds,
         hook=settings.hook,
     ), gateway

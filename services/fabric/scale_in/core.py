@@ -153,6 +153,8 @@ class World:
     record: Callable[[Record], None]
     gauge: Callable[[str, int], None]
     """Tells how many of something there are."""
+    certificates: Callable[[], Sequence[float]]
+    """When each certificate that can be read ends, in seconds since 1970. Raises `FabricServiceError`."""
     poll_seconds: int
     agenda: Agenda = field(default_factory=Agenda)
     hook: str = HOOK

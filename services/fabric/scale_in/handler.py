@@ -62,7 +62,7 @@ def note(step: Record) -> None:
 
 
 def count(name: str, number: int) -> None:
-    """How many of something there are, as a metric."""
+    """How many of something there are, or are left, as a metric."""
     metrics.add_metric(name, MetricUnit.Count, number)
 
 

@@ -22,7 +22,11 @@ from services.fabric.scale_in.decision import present
 
 RETAINED_MACHINES: Final = "Retained"
 SEEDS_UP: Final = "SeedsUp"
-"""What each sweep counts. The program's alarms are on these names; nothing is told of seeds nobody could ask for."""
+CERTIFICATE_DAYS: Final = "CertificateDaysLeft"
+SWEEPS: Final = "Sweeps"
+"""What each sweep counts. The program's alarms are on these names; nothing is told of what nobody could ask for, and
+of a sweep that did not come to its end."""
+_DAY: Final = 24 * 3600
 
 
 def sweep(world: World) -> None:
@@ -37,9 +41,13 @@ def sweep(world: World) -> None:
         if member.state == WAITS[TERMINATING]:
             with _apart(troubles):
                 advance(world, Action(member.group, world.hook, member.instance, world.now()))
-    _sweep_nodes(world, troubles)
+    answered = _sweep_nodes(world, troubles)
+    with _apart(troubles):
+        _count_days(world)
     if troubles:
         raise ExceptionGroup("the sweep found what AWS did not let it repair", troubles)
+    if answered:
+        world.gauge(SWEEPS, 1)
 
 
 @contextmanager
@@ -51,13 +59,14 @@ def _apart(troubles: list[Exception]) -> Iterator[None]:
         troubles.append(error)
 
 
-def _sweep_nodes(world: World, troubles: list[Exception]) -> None:
+def _sweep_nodes(world: World, troubles: list[Exception]) -> bool:
+    """Whether the cluster told of its nodes."""
     try:
         # The cluster first: what left it meanwhile then shows in the machines, which are read later.
         nodes = present(world.cluster.nodes())
     except FabricServiceError as error:
         world.record(Record("sweep", failure(error), str(error)))
-        return
+        return False
     world.gauge(SEEDS_UP, sum(node.is_seed and node.status == UP for node in nodes))
     instances = world.machines.instances(world.cluster_name)
     places = {member.instance: member for member in world.groups.members(world.cluster_name)}
@@ -70,6 +79,17 @@ def _sweep_nodes(world: World, troubles: list[Exception]) -> None:
                 _forget(world, node)
             elif node.intent == REMOVE_NODE:
                 _settle(world, node, machine, places)
+    return True
+
+
+def _count_days(world: World) -> None:
+    """Whole days until the first certificate ends, below zero afterwards."""
+    try:
+        first = min(world.certificates())
+    except FabricServiceError as error:
+        world.record(Record("certificates", failure(error), str(error)))
+        return
+    world.gauge(CERTIFICATE_DAYS, int((first - world.now()) // _DAY))
 
 
 def machine_of(node: Node, instances: Sequence[Instance]) -> Instance | None:

@@ -4,7 +4,7 @@ It refuses what the real parts refuse: an answer that no hook waits for, a machi
 node that is up. Any call can be made the last one of a process. What must never happen is looked at when it would.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,7 @@ HEARTBEAT = 600
 HIDDEN = 30
 """Seconds until a message that failed comes again."""
 STOPPING = 8
+DAY = 24 * 3600
 CHANGES = ("deactivate", "activate", "stop", "remove_state", "complete")
 TERMINATING_PROCEED = "Terminating:Proceed"
 
@@ -78,6 +79,7 @@ class Fleet:
         self.queue: list[tuple[float, str]] = []
         self.records: list[Record] = []
         self.gauges: dict[str, int] = {}
+        self.certificates: Callable[[], Sequence[float]] = lambda: [self.clock.now + 90 * DAY]
         self.calls: list[str] = []
         self.completed: list[tuple[str, str]] = []
         self.wrong: list[str] = []
@@ -101,6 +103,7 @@ class Fleet:
             send=self._send,
             record=self.records.append,
             gauge=lambda name, number: self.gauges.update({name: number}),
+            certificates=lambda: self.certificates(),
             poll_seconds=POLL,
             agenda=Agenda(),
             now=self.clock,

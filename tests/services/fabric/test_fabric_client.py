@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.fabric.authority import Issued, issue
+from services.fabric.authority import Issued, facts, issue, read_pfx
 from services.fabric.client import Gateway, Node, Patience
 from services.fabric.credentials import parse
 from services.fabric.errors import (
@@ -327,6 +327,14 @@ def test_the_key_is_on_no_disk_afterwards(
         replace(issued.client, key=other.client.key).context()
     assert list(tmp_path.iterdir()) == []
     assert "PRIVATE" not in repr(issued.client)
+
+
+def test_the_server_tells_when_its_certificate_ends(server: Script, gateway: Gateway, issued: Issued) -> None:
+    assert gateway.server_ends is None
+    server.will(OK)
+    gateway.health()
+    node, _ = read_pfx(issued.nodes, "the secret")
+    assert gateway.server_ends == facts(node).ends.timestamp()
 
 
 def test_without_security_it_speaks_plain_http(tmp_path: Path, issued: Issued) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from services.fabric.client import REMOVE_NODE
+from services.fabric.errors import FabricServiceError
 from services.fabric.lifecycle import (
     ABANDON,
     CONTINUE,
@@ -20,7 +21,7 @@ from services.fabric.lifecycle import (
 )
 from services.fabric.scale_in.core import HOOK, Outcome
 from services.fabric.scale_in.messages import continuation
-from tests.services.fabric.fleet import CLUSTER, HEARTBEAT, POLL, STOPPING, WORKERS, Fleet, Stay
+from tests.services.fabric.fleet import CLUSTER, DAY, HEARTBEAT, POLL, STOPPING, WORKERS, Fleet, Stay
 from tests.services.fabric.samples import text
 
 WORKER = "i-worker-0"
@@ -433,6 +434,7 @@ class TestSweep:
         with pytest.raises(ExceptionGroup) as raised:
             fleet.deliver(self.SWEEP)
         assert [str(error) for error in raised.value.exceptions] == ["UnauthorizedOperation"]
+        assert "Sweeps" not in fleet.gauges
         assert fleet.changes == ["deactivate", "remove_state"]
         assert fleet.node("worker-0") is None
 
@@ -441,11 +443,29 @@ class TestSweep:
         fleet.stays[WORKER].state = RETAINED
         fleet.passes(30)
         self.sweep(fleet)
-        assert fleet.gauges == {"Retained": 1, "SeedsUp": 2}
+        assert fleet.gauges == {"Retained": 1, "SeedsUp": 2, "CertificateDaysLeft": 90, "Sweeps": 1}
         fleet.gauges.clear()
         fleet.reachable = False
         self.sweep(fleet)
-        assert fleet.gauges == {"Retained": 1}
+        assert fleet.gauges == {"Retained": 1, "CertificateDaysLeft": 90}
+
+    @pytest.mark.parametrize(("seconds", "days"), [(DAY, 1), (DAY - 1, 0), (0, 0), (-1, -1)])
+    def test_the_days_of_the_first_certificate_that_ends_are_counted(
+        self, fleet: Fleet, seconds: int, days: int
+    ) -> None:
+        fleet.certificates = lambda: [fleet.clock.now + left for left in (40 * DAY, seconds, 90 * DAY)]
+        self.sweep(fleet)
+        assert fleet.gauges["CertificateDaysLeft"] == days
+
+    def test_certificates_that_cannot_be_read_do_not_hold_up_the_sweep(self, fleet: Fleet) -> None:
+        def nothing() -> list[float]:
+            raise FabricServiceError("the secret holds no certificate")
+
+        fleet.certificates = nothing
+        self.sweep(fleet)
+        assert fleet.records[-1].reason == "the secret holds no certificate"
+        assert "CertificateDaysLeft" not in fleet.gauges
+        assert fleet.gauges["Sweeps"] == 1
 
     def test_a_silent_gateway_is_left_to_the_next_sweep(self, fleet: Fleet) -> None:
         fleet.drop(WORKER)

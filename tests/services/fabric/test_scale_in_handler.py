@@ -2,17 +2,20 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from services.fabric.authority import issue
 from services.fabric.errors import FabricServiceError, GatewayUnreachableError, GatewayUntrustedError
 from services.fabric.lifecycle import Instance
-from services.fabric.scale_in.aws import PatientGateway, Settings
+from services.fabric.scale_in.aws import PatientGateway, Settings, ends
 from services.fabric.scale_in.core import HOOK
 from services.fabric.scale_in.messages import continuation
-from tests.services.fabric.fleet import Fleet
+from tests.services.fabric.fleet import HEARTBEAT, Fleet
 from tests.services.fabric.samples import batch, text
 
 CONTEXT = SimpleNamespace(
@@ -124,7 +127,21 @@ def test_a_batch_is_taken_in_its_order_and_doubles_do_no_harm(stage: Stage) -> N
 
 def test_a_sweep_counts_what_the_alarms_are_on(stage: Stage) -> None:
     assert stage.handle(text("scheduled")) == []
-    assert stage.counted == {"Messages": 1, "Retained": 0, "SeedsUp": 3}
+    assert stage.counted == {"Messages": 1, "Retained": 0, "SeedsUp": 3, "CertificateDaysLeft": 90, "Sweeps": 1}
+
+
+def test_a_sweep_that_met_a_silent_gateway_counts_that_and_not_itself(stage: Stage) -> None:
+    stage.fleet.reachable = False
+    assert stage.handle(text("scheduled")) == []
+    assert stage.counted == {"Messages": 1, "Retained": 0, "GatewayUnreachable": 1, "CertificateDaysLeft": 90}
+
+
+def test_a_machine_that_waits_nearly_until_its_hook_ends_is_counted(stage: Stage) -> None:
+    stage.fleet.reachable = False
+    action = stage.fleet.terminate("i-worker-0")
+    began = stage.fleet.clock.now - 0.9 * HEARTBEAT * 100
+    assert stage.handle(continuation(replace(action, began=began))) == []
+    assert stage.counted["HooksNearTimeout"] == 1
 
 
 def test_a_refusal_is_an_error_in_the_log_and_a_metric(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -144,6 +161,15 @@ class TestSettings:
         wrong = {**ENVIRONMENT, "FLEETSTREAM_POLL_SECONDS": seconds, "FLEETSTREAM_CLUSTER": ""}
         with pytest.raises(FabricServiceError, match="FLEETSTREAM_CLUSTER is not set; FLEETSTREAM_POLL_SECONDS"):
             Settings.from_environment(wrong)
+
+
+def test_the_clients_certificate_and_its_authority_tell_when_they_end() -> None:
+    young, old = (issue("fleet", datetime(year, 3, 1, tzinfo=UTC)).client for year in (2030, 2020))
+    found = ends(replace(young, authority=old.authority), "the secret")
+    # Five years of 365 days.
+    assert [datetime.fromtimestamp(each, UTC).date() for each in found] == [date(2035, 2, 28), date(2025, 2, 28)]
+    with pytest.raises(FabricServiceError, match="the secret holds no certificate"):
+        ends(replace(young, authority="-"), "the secret")
 
 
 class _Answering:

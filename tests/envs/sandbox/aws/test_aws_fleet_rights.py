@@ -136,6 +136,37 @@ def test_an_interface_is_attached_to_machines_of_ours(fleet: FleetStage, functio
     fleet.ec2.terminate_instances(InstanceIds=[machine])
 
 
+def test_a_machine_tags_itself_and_not_its_neighbour(aws: Aws, fleet: FleetStage) -> None:
+    iam, name = aws.client("iam"), "self-naming"
+    trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
+    itself = {"ArnEquals": {"ec2:SourceInstanceARN": "arn:aws:ec2:us-east-1:123456789012:instance/${ec2:InstanceID}"}}
+    iam.put_role_policy(
+        RoleName=name, PolicyName="own", PolicyDocument=document(allow("ec2:CreateTags", Condition=itself))
+    )
+    profile = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Arn"]
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    own, neighbour = (fleet.run(IamInstanceProfile={"Arn": profile}) for _ in range(2))
+    stranger = fleet.run()
+    tags = [{"Key": "node", "Value": "worker-1"}]
+
+    ec2 = sts_client.service_session(role, "ec2.amazonaws.com", own).client("ec2")
+    ec2.create_tags(Resources=[own], Tags=tags)
+    for resources in ([neighbour], [own, neighbour]):
+        with denied("ec2:CreateTags"):
+            ec2.create_tags(Resources=resources, Tags=tags)
+    told = fleet.ec2.describe_tags(Filters=[{"Name": "key", "Values": ["node"]}])["Tags"]
+    assert [each["ResourceId"] for each in told] == [own]
+
+    # The same role in other hands says of no machine that it is it.
+    service = sts_client.service_session(role, "ec2.amazonaws.com").client("ec2")
+    with denied("ec2:CreateTags"):
+        service.create_tags(Resources=[own], Tags=tags)
+    with pytest.raises(sts_client.AssumeRoleError, match="no instance profile with that role"):
+        sts_client.assume(role, "ec2.amazonaws.com", stranger)
+    fleet.ec2.terminate_instances(InstanceIds=[own, neighbour, stranger])
+
+
 def test_actions_of_other_groups_are_not_completed(
     fleet: FleetStage, groups: Callable[..., str], function: Function
 ) -> None:

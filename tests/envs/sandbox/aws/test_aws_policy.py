@@ -229,3 +229,48 @@ def test_the_names_of_a_request_s_tags_are_all_or_some_of_those_wanted(
     call = Call("ec2:CreateTags", context={f"aws:RequestTag/{tag}": "x" for tag in tags})
     refusal = policy.decide(call, "arn:aws:ec2:eu-west-1:1:instance/i-1", [{"Statement": [own]}])
     assert (refusal is None) is holds
+
+
+VARIABLE = "arn:aws:ec2:eu-west-1:1:instance/${ec2:InstanceID}"
+
+
+@pytest.mark.parametrize(
+    ("operator", "source", "target", "holds"),
+    [
+        ("ArnEquals", "i-1", "i-1", True),
+        ("ArnEquals", "i-1", "i-2", False),
+        ("ArnEquals", None, "i-1", False),
+        ("ArnEquals", "i-1", None, False),
+        ("StringNotEquals", "i-1", "i-1", False),
+        ("StringNotEquals", "i-1", "i-2", True),
+    ],
+)
+def test_a_variable_in_a_condition_is_the_request_s_value(
+    operator: str, source: str | None, target: str | None, holds: bool
+) -> None:
+    own = {
+        "Effect": "Allow",
+        "Action": "*",
+        "Resource": "*",
+        "Condition": {operator: {"ec2:SourceInstanceARN": VARIABLE}},
+    }
+    context = {
+        **({"ec2:SourceInstanceARN": f"arn:aws:ec2:eu-west-1:1:instance/{source}"} if source else {}),
+        **({"ec2:InstanceID": target} if target else {}),
+    }
+    known = frozenset({"ec2:sourceinstancearn", "ec2:instanceid"})
+    call = Call("ec2:CreateTags", context=context, known=known)
+    assert (policy.decide(call, "arn:aws:ec2:eu-west-1:1:instance/i", [{"Statement": [own]}]) is None) is holds
+
+
+@pytest.mark.parametrize("text", ["${aws:username}", "${aws:PrincipalTag/team, 'none'}", "${*}"])
+def test_a_variable_that_is_not_known_is_refused(text: str) -> None:
+    own = {
+        "Effect": "Allow",
+        "Action": "*",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:PrincipalArn": text}},
+    }
+    call = Call("ec2:CreateTags", context={"aws:PrincipalArn": "a"}, known=frozenset())
+    with pytest.raises(policy.PolicyError, match="not evaluated"):
+        policy.decide(call, "*", [{"Statement": [own]}])

@@ -479,6 +479,47 @@ def files(status: str = "ENABLED", days: int = 30, user: int = 1000, owner: str 
         )
 
 
+def share(
+    directory: str,
+    storage: int = 32,
+    throughput: int = 32,
+    days: int = 7,
+    server: str = "one",
+    backup: bool = False,
+    zones: str = "ab",
+    owner: str = "one",
+) -> None:
+    """A Windows share in a directory that exists already."""
+    by = pulumi.ResourceOptions(provider=provider(tags={"Owner": owner}))
+    vpc = aws.ec2.Vpc("net", cidr_block="10.7.0.0/16", opts=by)
+    groups = {name: aws.ec2.SecurityGroup(f"group-{name}", vpc_id=vpc.id, opts=by) for name in ("one", "two")}
+    subnets = [
+        aws.ec2.Subnet(
+            f"subnet-{zone}",
+            vpc_id=vpc.id,
+            cidr_block=f"10.7.{at}.0/24",
+            availability_zone=f"{REGION}{zone}",
+            opts=by,
+        )
+        for at, zone in enumerate(zones)
+    ]
+    aws.fsx.WindowsFileSystem(
+        "share",
+        active_directory_id=directory,
+        deployment_type="MULTI_AZ_1",
+        subnet_ids=[subnet.id for subnet in subnets],
+        preferred_subnet_id=subnets[0].id,
+        security_group_ids=[groups[server].id],
+        storage_capacity=storage,
+        throughput_capacity=throughput,
+        kms_key_id=aws.kms.Key("key", deletion_window_in_days=7, opts=by).arn,
+        automatic_backup_retention_days=days,
+        skip_final_backup=not backup,
+        tags={"Name": "share"},
+        opts=by,
+    )
+
+
 def balancers(
     groups: int = 1,
     zones: str = "ab",
