@@ -1,5 +1,7 @@
 """Loss, duplicates and order of one run's messages by their sequence numbers, in little memory."""
 
+import re
+
 from services.intervals import Intervals
 
 
@@ -10,7 +12,7 @@ class Tracker:
     """
 
     def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
+        self._own = re.compile(rf"{re.escape(run_id)}(h\d+)?-\d+", re.ASCII)
         self._member: dict[str, Intervals | None] = {}
         self._last_of_device: dict[tuple[str, str], int] = {}
         self.received: dict[str, Intervals] = {}
@@ -19,9 +21,8 @@ class Tracker:
         """Messages that came after a later one of the same device. A message that came twice is a duplicate only."""
 
     def is_own(self, producer: str) -> bool:
-        """Whether a producer belongs to the run: ``<run>-<number>``."""
-        run_id, _, number = producer.rpartition("-")
-        return run_id == self._run_id and number.isdecimal()
+        """Whether a producer belongs to the run: ``<run>-<number>``, on several hosts ``<run>h<host>-<number>``."""
+        return self._own.fullmatch(producer) is not None
 
     def see(self, producer: str, seq: int, device: str, device_seq: int) -> bool | None:
         """Notes one message: True when it is new, False for a duplicate, None when it is of another run."""

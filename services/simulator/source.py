@@ -28,7 +28,10 @@ class ReplaySource(BaseModel):
 
 
 class GeneratedSource(BaseModel):
-    """Made-up drives of `rows` seconds, the same for the same seed; see `services.simulator.generate`."""
+    """Made-up drives of `rows` seconds, the same for the same seed; see `services.simulator.generate`.
+
+    `first` is the number of the first device: a host of several has some of the fleet.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,10 +39,11 @@ class GeneratedSource(BaseModel):
     devices: int = Field(default=100, ge=1, le=100_000)
     seed: int = Field(default=1, ge=0)
     rows: int = Field(default=300, ge=1)
+    first: int = Field(default=0, ge=0)
 
     def drives(self, part: int = 0, parts: int = 1) -> list[Drive]:
         """Every `parts`-th drive from number `part`."""
-        return generate.drives(self.devices, self.seed, self.rows, part, parts)
+        return generate.drives(self.devices, self.seed, self.rows, part, parts, self.first)
 
 
 Source = Annotated[ReplaySource | GeneratedSource, Field(discriminator="kind")]

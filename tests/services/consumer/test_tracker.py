@@ -47,3 +47,11 @@ def test_partitions_that_overtake_each_other_are_no_loss_and_no_disorder() -> No
         tracker.see("run-00", seq, f"car-{seq % 2}", seq // 2)
     assert tracker.received["run-00"].ranges() == [(0, 999)]
     assert (tracker.duplicates, tracker.reordered) == (0, 0)
+
+
+def test_producers_of_a_run_on_several_hosts_are_its_own() -> None:
+    tracker = Tracker("run")
+    assert [tracker.is_own(name) for name in ("run-00", "runh03-00", "run2-00", "runh-00", "xrun-00", "run-x")] == [
+        *(True, True),
+        *(False, False, False, False),
+    ]
