@@ -6,6 +6,7 @@ which the SSM agent sets for the commands that it runs (amazon-ssm-agent, agent/
 
 import os
 import re
+import shutil
 import sys
 import tempfile
 import threading
@@ -39,6 +40,8 @@ from services.simulator.load import Load, LoadSpec
 from services.simulator.result import LoadProgress, LoadResult
 from services.simulator.source import ReplaySource
 
+SHARED: Final = "FLEETSTREAM_SHARED"
+"""Names the folder that all hosts share, where they have one."""
 INSTANCE: Final = "AWS_SSM_INSTANCE_ID"
 _PLACE: Final = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<prefix>.+?)/?")
 _EVERY_S: Final = 2.0
@@ -55,12 +58,12 @@ class Place:
         if found is None:
             raise ServiceError(f"{url} is no place for a run: give s3://BUCKET/PREFIX")
         self._s3 = s3
-        self._bucket, self._prefix = found["bucket"], found["prefix"]
+        self._bucket, self.prefix = found["bucket"], found["prefix"]
         self.instance = instance
 
     def read(self, name: str) -> bytes:
         """An object of this host. Raises `ServiceError`."""
-        key = f"{self._prefix}/{self.instance}/{name}"
+        key = f"{self.prefix}/{self.instance}/{name}"
         try:
             return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except (ClientError, BotoCoreError) as error:
@@ -68,7 +71,7 @@ class Place:
 
     def write(self, name: str, content: str) -> None:
         """Writes an object of this host. Raises `ServiceError`."""
-        key = f"{self._prefix}/{self.instance}/{name}"
+        key = f"{self.prefix}/{self.instance}/{name}"
         try:
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=content.encode(), ContentType="application/json")
         except (ClientError, BotoCoreError) as error:
@@ -77,13 +80,13 @@ class Place:
     def has(self, name: str) -> bool:
         """Whether the run has this object, named from its folder on. Raises `ServiceError`."""
         try:
-            self._s3.head_object(Bucket=self._bucket, Key=f"{self._prefix}/{name}")
+            self._s3.head_object(Bucket=self._bucket, Key=f"{self.prefix}/{name}")
         except ClientError as error:
             if error.response["Error"]["Code"] in _ABSENT:
                 return False
-            raise ServiceError(f"s3://{self._bucket}/{self._prefix}/{name}: {error}") from error
+            raise ServiceError(f"s3://{self._bucket}/{self.prefix}/{name}: {error}") from error
         except BotoCoreError as error:
-            raise ServiceError(f"s3://{self._bucket}/{self._prefix}/{name}: {error}") from error
+            raise ServiceError(f"s3://{self._bucket}/{self.prefix}/{name}: {error}") from error
         return True
 
     def fetch(self, paths: Iterable[Path], folder: Path) -> tuple[Path, ...]:
@@ -164,6 +167,7 @@ def run(place: Place) -> HostReport:
             elif consume is not None:
                 _wait_for(place, task.peers)
                 measured = _measured(consume.finish())
+        _share(place, folder / "load")
         return _report(result, clock_check, clock.drift_us(), measured)
 
 
@@ -173,6 +177,17 @@ def _local(spec: LoadSpec, place: Place, folder: Path) -> LoadSpec:
     if isinstance(spec.source, ReplaySource):
         changes["source"] = spec.source.model_copy(update={"paths": place.fetch(spec.source.paths, folder)})
     return spec.model_copy(update=changes)
+
+
+def _share(place: Place, raw: Path) -> None:
+    """Puts the journals and logs behind a report where all hosts see them, in the run's folder."""
+    if shared := os.environ.get(SHARED):
+        target = Path(shared) / place.prefix / place.instance
+        try:
+            shutil.copytree(raw, target, dirs_exist_ok=True)
+        except (OSError, shutil.Error) as error:
+            # What is reported is right without them.
+            print(f"raw results are not in {target}: {error}", file=sys.stderr)
 
 
 def _wait_for(place: Place, peers: Iterable[str]) -> None:

@@ -21,7 +21,8 @@ PREFIX: Final = "simulations/"
 """Where runs of several hosts are in the simulators' bucket: ``simulations/<run>/<instance>/...``."""
 TASK, PROGRESS, REPORT, STOP = "task.json", "progress.json", "report.json", "stop"
 """The objects of a host, and the one of the run that tells all hosts to end early."""
-MOST: Final = 99
+MOST: Final = 50
+"""Instances that one command of Run Command names (Systems Manager API Reference, SendCommand)."""
 
 Ranges = dict[str, list[tuple[int, int]]]
 """Sequence numbers by producer, as inclusive ranges."""

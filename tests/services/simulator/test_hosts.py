@@ -94,7 +94,7 @@ def test_recordings_are_dealt_out() -> None:
     ("places", "source"),
     [
         (0, GeneratedSource(devices=10)),
-        (100, GeneratedSource(devices=1000)),
+        (51, GeneratedSource(devices=1000)),
         (3, GeneratedSource(devices=2)),
         (3, ReplaySource(paths=(Path("a"),))),
     ],
