@@ -74,8 +74,15 @@ class Hosts:
         with step(f"{count} hosts of group {self._facts['group']}") as current:
             if len(self._in_service()) < count:
                 self._set(count)
-            found = _until(current, "hosts in service", _LAUNCH_S, lambda: self._some(self._in_service(), count))
-            ready = _until(current, "managed by SSM", _LAUNCH_S, lambda: self._some(self._managed(found), count))
+            found = _until(
+                current, "hosts in service", _LAUNCH_S, lambda: self._some(self._in_service(), count, "in service")
+            )
+            ready = _until(
+                current,
+                "managed by SSM",
+                _LAUNCH_S,
+                lambda: self._some(self._managed(found), count, "managed by SSM"),
+            )
             command = self._send(ready, _READY, _LAUNCH_S, "prepare")
             self._follow(command, ready, current, _LAUNCH_S, lambda: "fetching the simulator")
             if self.failures:
@@ -99,8 +106,8 @@ class Hosts:
         return sorted(one["InstanceId"] for one in known if one["PingStatus"] == "Online")
 
     @staticmethod
-    def _some(found: list[str], count: int) -> tuple[list[str] | None, str]:
-        return (found[:count] if len(found) >= count else None), f"{len(found)} of {count}"
+    def _some(found: list[str], count: int, what: str) -> tuple[list[str] | None, str]:
+        return (found[:count] if len(found) >= count else None), f"{len(found)} of {count} {what}"
 
     # The run
 
@@ -221,7 +228,7 @@ def _until(current: Step, what: str, seconds: float, look: Callable[[], tuple[_F
         found, seen = look()
         if found is not None:
             return found
-        current.update(f"{what}: {seen}")
+        current.update(seen)
         if time.monotonic() > deadline:
             raise FleetstreamError(f"{what}: not within {seconds:g} s ({seen})")
         time.sleep(_LOOK_S)

@@ -49,7 +49,8 @@ def test_two_hosts_make_one_load_that_is_accounted_for_and_leave(
         *("simulate", "--name", name, "--hosts", "2", "--rate", "200", "--seconds", "120", "--warm-up", "0"),
         *("--json", str(tmp_path / "partial.json")),
     )
-    running.wait_for("load: ")
+    # Once both hosts send, and are not through yet.
+    running.wait_for(" 200 messages/s")
     assert running.end() == 130
     partial = json.loads((tmp_path / "partial.json").read_text())
     messages = partial["messages"]

@@ -56,7 +56,7 @@ class _NoSession:
 
 
 def test_an_environment_without_hosts_says_how_to_get_some() -> None:
-    with pytest.raises(UsageError, match="simulators: {}"):
+    with pytest.raises(UsageError, match=r"simulators: \{\}"):
         Hosts(_NoSession(), None, "run")
 
 
