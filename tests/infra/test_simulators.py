@@ -46,6 +46,7 @@ def test_the_group_is_empty_until_a_load_runs_and_each_evening(staging: Declarat
     group = staging.one("Group", "simulators").properties
     assert (group["minSize"], group["desiredCapacity"], group["maxSize"]) == (0, 0, 10)
     assert group["name"] == "fleetstream-staging-simulators"
+    assert group["forceDelete"] is True, "a host that stands keeps no environment up"
     evening = staging.one("Schedule").properties
     assert evening["recurrence"] == "0 20 * * *"
     # The most stays as it is.
