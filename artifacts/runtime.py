@@ -76,5 +76,7 @@ def _head(library: Path) -> bytes:
 
 LAMBDA: Final = Runtime("3.11", "x86_64-manylinux2014", re.compile(r"(manylinux\w*|linux)_x86_64"), "x86-64", _is_elf)
 """What functions run on."""
+LINUX: Final = Runtime("3.11", "x86_64-manylinux_2_34", LAMBDA.tags, LAMBDA.libraries, _is_elf)
+"""What hosts with Amazon Linux 2023 run (its glibc is 2.34)."""
 WINDOWS: Final = Runtime("3.11", "x86_64-pc-windows-msvc", re.compile("win_amd64"), "x86-64 Windows", _is_pe)
 """What a guest executable carries with it."""

@@ -16,6 +16,7 @@ from envs.errors import FleetstreamError, UsageError
 from envs.options import Emulated, EnvironmentName, JsonPath, SandboxName, selected
 from envs.package_cli import package_app
 from envs.progress import console
+from envs.simulate_cli import simulate
 
 app = typer.Typer(
     name=project.NAME,
@@ -33,6 +34,7 @@ app.add_typer(variables_app, name="env")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(package_app, name="package")
 app.command()(drill)
+app.command()(simulate)
 
 ExpectNoChanges = Annotated[bool, typer.Option("--expect-no-changes", help="Fail when anything would change.")]
 
@@ -69,11 +71,13 @@ def run(
 
     Example: fleetstream run --replay drives/*.csv --rate 5000 --seconds 30
     """
+    from envs import load_request
     from envs import run as main_job
 
     if more and not replay:
         raise UsageError(f"unexpected argument {more[0]}: recorded files come after --replay")
-    request = main_job.request(
+    asked = load_request.checked(
+        main_job.Request,
         replay=[*(replay or []), *(more or [])],
         rate=rate,
         seconds=seconds,
@@ -86,7 +90,7 @@ def run(
         workers=workers,
         keep=keep,
     )
-    raise typer.Exit(main_job.run(selected(env, emulated, name), request, json))
+    raise typer.Exit(main_job.run(selected(env, emulated, name), asked, json))
 
 
 @app.command()

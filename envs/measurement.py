@@ -82,7 +82,7 @@ def send_and_measure(spec: LoadSpec, folder: Path, measured: Measured, during: A
         connection=connection,
         topic=spec.topic,
         warmup_topic=spec.warmup_topic,
-        group=f"fleetstream-run-{spec.run_id}",
+        group=f"{contract.RUN_GROUP}{spec.run_id}",
         run_id=spec.run_id,
     )
     with Consume(reading, folder / "load", clock) as consume:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from envs import analysis, cluster, lifecycle, measurement, runs
 from envs.drills import catalogue, running
@@ -18,6 +18,7 @@ from envs.drills.field import Settings, settle
 from envs.drills.result import Result
 from envs.environment import Environment
 from envs.errors import FleetstreamError, UsageError
+from envs.load_request import LoadRequest
 from envs.measurement import Measured
 from envs.progress import console, step
 from envs.summary import Analysis, Check, Fabric, Latency, Leg, Messages, Rate, Resources, Summary, tables
@@ -30,42 +31,11 @@ INTERRUPTED: Final = 130
 _SCALE_IN: Final = catalogue.chosen("scale-in")[0]
 
 
-class Request(BaseModel):
-    """What the user asked for. `rate` in messages/s, `seconds` and `warm_up` in seconds."""
+class Request(LoadRequest):
+    """What the user asked for: a load, and what is done around it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    replay: tuple[Path, ...] = ()
-    rate: float = Field(default=5000, gt=0)
-    seconds: float = Field(default=30, gt=0, le=86400)
-    processes: int = Field(default=1, ge=1, le=99)
-    devices: int = Field(default=100, ge=1, le=100_000)
-    device_column: str | None = None
-    speed: float | None = Field(default=None, gt=0)
-    seed: int = Field(default=1, ge=0)
-    warm_up: float = Field(default=5, ge=0)
     keep: bool = False
     workers: int = Field(default=6, ge=6)
-
-    def source(self) -> ReplaySource | GeneratedSource:
-        """Where the messages come from. Raises `UsageError` for recordings that cannot be read."""
-        if not self.replay:
-            return GeneratedSource(devices=self.devices, seed=self.seed)
-        source = ReplaySource(paths=self.replay, device_column=self.device_column)
-        try:
-            source.recording()
-        except ServiceError as error:
-            raise UsageError(str(error)) from error
-        return source
-
-
-def request(**values: Any) -> Request:
-    """Checks the command's values. Raises `UsageError` that names every option that cannot be."""
-    try:
-        return Request(**values)
-    except ValidationError as error:
-        wrong = (f"--{str(one['loc'][0]).replace('_', '-')}: {one['msg']}" for one in error.errors())
-        raise UsageError("\n".join(wrong)) from error
 
 
 def run(environment: Environment, asked: Request, json_path: Path | None = None) -> int:

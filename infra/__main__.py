@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pulumi
 
-from infra import alarms, environment, exits, flows, settings, waivers
+from artifacts.runtime import LINUX
+from infra import alarms, environment, exits, flows, settings, simulators, waivers
 from infra.archive import Archive, ArchiveArgs
 from infra.budget import Budget, BudgetArgs
 from infra.cluster import CLUSTER, Cluster, ClusterArgs
@@ -21,8 +22,16 @@ from infra.network import Network, NetworkArgs
 from infra.nodes import Entrance
 from infra.packaging import package
 from infra.sections import GATEWAY_PORT, MANAGEMENT_PORTS, NEEDED_INSIDE, ZONES
+from infra.simulators import Simulators, SimulatorsArgs
 from infra.streaming import Streaming, StreamingArgs
-from services.contract import ARCHIVE_PREFIX, CANARY_TOPIC, CONSUMER_GROUP, DEAD_LETTER_PREFIX, TELEMETRY_TOPIC
+from services.contract import (
+    ARCHIVE_PREFIX,
+    CANARY_TOPIC,
+    CONSUMER_GROUP,
+    DEAD_LETTER_PREFIX,
+    RUN_GROUP,
+    TELEMETRY_TOPIC,
+)
 
 
 def declare(here: Environment) -> dict[str, pulumi.Input]:
@@ -129,7 +138,7 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
             s3_prefix_list_id=network.s3_prefix_list_id,
             apis_inside=set(NEEDED_INSIDE) <= set(chosen.network.interface_endpoints),
             client_group_ids=[streaming.client_group_id],
-            worker_statements=streaming.reading(TELEMETRY_TOPIC, CONSUMER_GROUP),
+            worker_statements=streaming.reading(CONSUMER_GROUP, TELEMETRY_TOPIC),
             entrances=[
                 Entrance(
                     label="traffic",
@@ -163,6 +172,39 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
         ),
         opts=here.options,
     )
+
+    hosts = None
+    if chosen.simulators is not None:
+        hosts = Simulators(
+            "simulators",
+            SimulatorsArgs(
+                settings=chosen.simulators,
+                group_name=here.name(simulators.GROUP),
+                tags=environment.tags(here.stack, chosen),
+                artifact=package(
+                    "simulator", simulators.HANDLER, "simulator-host", by_name=simulators.BY_NAME, runtime=LINUX
+                ),
+                region=here.region,
+                account=here.account,
+                vpc_id=network.vpc_id,
+                subnet_ids=network.private_subnet_ids,
+                endpoint_group_id=network.endpoint_group_id,
+                s3_prefix_list_id=network.s3_prefix_list_id,
+                client_group_ids=[streaming.client_group_id, filesystem.client_group_id],
+                kafka_statements=[
+                    *streaming.reading(f"{RUN_GROUP}*", TELEMETRY_TOPIC, CANARY_TOPIC),
+                    *streaming.writing(TELEMETRY_TOPIC, CANARY_TOPIC),
+                ],
+                file_system_id=filesystem.file_system_id,
+                access_point_arn=filesystem.access_point_arn,
+                mount_targets=filesystem.mount_targets,
+                key_alias=here.name(simulators.GROUP),
+                key_deletion_days=keep.key_deletion_days,
+                disposable=keep.disposable,
+                protect=keep.protect_data,
+            ),
+            opts=here.options,
+        )
 
     if keep.monthly_budget_usd is not None and keep.budget_email is not None:
         Budget(
@@ -222,6 +264,7 @@ def declare(here: Environment) -> dict[str, pulumi.Input]:
             "public_address": ingress.public_dns_name,
         },
         "file_system": filesystem.file_system_id,
+        "simulators": None if hosts is None else hosts.facts,
         "alarm_topic": monitoring.topic_arn,
         "dashboard": monitoring.dashboard_name,
         "functions": {role: function.arn for role, function in functions.items()},

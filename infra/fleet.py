@@ -10,6 +10,7 @@ import pulumi_aws as aws
 from infra import hooks
 from infra.boot import PACKAGES_PREFIX, Boot, BootArgs
 from infra.hooks import Hook
+from infra.keys import launch_grant
 from infra.nodes import SEED, SEED_DATA, SNAPSHOTS_TAG, WORKER, Entrance, Nodes, NodesArgs
 from infra.policies import Statement
 from infra.sections import Fleet as FleetSettings
@@ -31,17 +32,6 @@ _CPU: Final = aws.autoscaling.PolicyTargetTrackingConfigurationPredefinedMetricS
 )
 _GRACE_SECONDS: Final = 900
 """Windows takes minutes to start, and Service Fabric more."""
-_LAUNCH_RIGHTS: Final = (
-    "CreateGrant",
-    "Decrypt",
-    "DescribeKey",
-    "Encrypt",
-    "GenerateDataKey",
-    "GenerateDataKeyWithoutPlaintext",
-    "ReEncryptFrom",
-    "ReEncryptTo",
-)
-"""Amazon EC2 Auto Scaling User Guide, "Required AWS KMS key policy for use with encrypted volumes"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,18 +133,8 @@ class Fleet(pulumi.ComponentResource):
         self._groups = [self.node_group_id, *args.client_group_ids]
         workers = self._workers()
         self.worker_group_name = workers.name
-        grant = aws.kms.Grant(
-            f"{name}-launches",
-            key_id=args.key_arn,
-            grantee_principal=pulumi.Output.concat(
-                "arn:aws:iam::",
-                args.account,
-                ":role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling",
-            ),
-            operations=list(_LAUNCH_RIGHTS),
-            # Auto Scaling makes its role with the first group of an account, and this group launches nothing yet.
-            opts=self._child(depends_on=[workers]),
-        )
+        # Auto Scaling makes its role with the first group of an account, and this group launches nothing yet.
+        grant = launch_grant(f"{name}-launches", args.key_arn, args.account, self._child(depends_on=[workers]))
         zones = list(args.subnet_ids)
         self.seeds = {
             f"{SEED}-{number}": self._seed(f"{SEED}-{number}", zones[number % len(zones)], grant)

@@ -7,6 +7,7 @@ from infra.network import HTTPS
 from infra.nodes import NODE_PORTS
 from infra.sections import GATEWAY_PORT, MANAGEMENT_PORTS, NEEDED_INSIDE
 from infra.settings import Settings
+from infra.simulators import GROUP
 from infra.streaming import IAM_PORT
 
 Flow = dict[str, Any]
@@ -22,6 +23,8 @@ _TRAFFIC: Final[End] = {"balancer": "ingress-traffic", "nodes": "fleet-nodes"}
 _MANAGEMENT: Final[End] = {"balancer": "ingress-management", "nodes": "fleet-nodes"}
 _PUBLIC: Final = {"balancer": "ingress-public", "nodes": "fleet-nodes"}
 _SCALE_IN: Final[End] = {"group": "scale-in"}
+_SIMULATORS: Final[End] = {"group": GROUP}
+_SHELL: Final = 22
 _DESKTOP: Final = 3389
 """Remote Desktop: what an attacker of Windows tries first."""
 
@@ -40,6 +43,7 @@ def declared(settings: Settings) -> dict[str, list[Flow]]:
     functions = [{"group": name} for name in _functions(settings)]
     called = [service for service in NEEDED_INSIDE if service in settings.network.interface_endpoints]
     outside = [] if len(called) == len(NEEDED_INSIDE) else [_INTERNET]
+    hosts = [] if settings.simulators is None else [_SIMULATORS]
     wanted = [
         _flow(_INTERNET, _TRAFFIC, traffic),
         *(_flow(manager, _MANAGEMENT, MANAGEMENT_PORTS) for manager in managers),
@@ -53,7 +57,8 @@ def declared(settings: Settings) -> dict[str, list[Flow]]:
         *(_flow(_NODES, api, [HTTPS]) for api in apis),
         # Brokers' addresses (kafka), a role (sts), what is read and written.
         *(_flow(_KAFKA_CLIENTS, {"api": service}, [HTTPS]) for service in ("kafka", "s3", "sts")),
-        *([_flow(_NODES, _INTERNET, [HTTPS])] if settings.network.nat != "none" else []),
+        *(_flow(host, api, [HTTPS]) for host in hosts for api in apis),
+        *(_flow(one, _INTERNET, [HTTPS]) for one in (_NODES, *hosts) if settings.network.nat != "none"),
     ]
     unwanted = [
         _flow(_INTERNET, _MANAGEMENT, MANAGEMENT_PORTS),
@@ -65,6 +70,9 @@ def declared(settings: Settings) -> dict[str, list[Flow]]:
         *(_flow(_INTERNET, one, [HTTPS]) for one in functions),
         *(_flow(one, _NODES, MANAGEMENT_PORTS) for one in functions),
         *(_flow(one, {"group": _MANAGEMENT["balancer"]}, [GATEWAY_PORT]) for one in functions if one != _SCALE_IN),
+        *(_flow(_INTERNET, host, [_SHELL, HTTPS]) for host in hosts),
+        *(_flow(host, _NODES, MANAGEMENT_PORTS) for host in hosts),
+        *(_flow(host, {"group": _MANAGEMENT["balancer"]}, [GATEWAY_PORT]) for host in hosts),
         _flow(_FILE_CLIENTS, _BROKERS, [IAM_PORT]),
         _flow(_KAFKA_CLIENTS, _MOUNT_TARGETS, [NFS]),
     ]

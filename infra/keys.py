@@ -1,9 +1,22 @@
 """An encryption key of one's own, with the name that people look for in the console."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import pulumi
 import pulumi_aws as aws
+
+_LAUNCH_RIGHTS: Final = (
+    "CreateGrant",
+    "Decrypt",
+    "DescribeKey",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyWithoutPlaintext",
+    "ReEncryptFrom",
+    "ReEncryptTo",
+)
+"""Amazon EC2 Auto Scaling User Guide, "Required AWS KMS key policy for use with encrypted volumes"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +54,19 @@ class DataKey(pulumi.ComponentResource):
         )
         self.arn = key.arn
         self.register_outputs({"arn": self.arn})
+
+
+def launch_grant(
+    name: str, key_arn: pulumi.Input[str], account: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> aws.kms.Grant:
+    """Lets Auto Scaling launch machines whose disks have this key. Its role must exist: `opts` name a group."""
+    return aws.kms.Grant(
+        name,
+        key_id=key_arn,
+        grantee_principal=pulumi.Output.concat(
+            *("arn:aws:iam::", account),
+            ":role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling",
+        ),
+        operations=list(_LAUNCH_RIGHTS),
+        opts=opts,
+    )

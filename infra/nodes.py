@@ -78,6 +78,15 @@ class NodesArgs:
     """What the services on workers may do."""
 
 
+def managed(region: str, account: pulumi.Input[str]) -> list[Statement]:
+    """What a machine's role needs so that Systems Manager can send it commands."""
+    instances = pulumi.Output.concat("arn:aws:ec2:", region, ":", account, ":instance/*")
+    return [
+        Statement(sid="BeManaged", actions=["ssm:UpdateInstanceInformation"], resources=[instances]),
+        Statement(sid="OpenChannels", actions=_SSM_CHANNELS, resources=["*"]),
+    ]
+
+
 class Nodes(pulumi.ComponentResource):
     """The nodes' security group, and a role for each kind."""
 
@@ -181,10 +190,7 @@ class Nodes(pulumi.ComponentResource):
     def _statements(self) -> list[Statement]:
         args = self._args
         return [
-            Statement(
-                sid="BeManaged", actions=["ssm:UpdateInstanceInformation"], resources=[self._arn("instance/*")]
-            ),
-            Statement(sid="OpenChannels", actions=_SSM_CHANNELS, resources=["*"]),
+            *managed(args.region, args.account),
             # Its own tags, and the seeds' addresses.
             Statement(sid="FindNodes", actions=["ec2:DescribeInstances", "ec2:DescribeTags"], resources=["*"]),
             Statement(

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 from filelock import FileLock
 
 from artifacts import errors, sources, wheels
-from artifacts.runtime import LAMBDA
+from artifacts.runtime import LAMBDA, Runtime
 from infra.errors import InfraError
 
 RUNTIME: Final = f"python{LAMBDA.python}"
@@ -39,9 +40,19 @@ class Artifact:
     """Of the file, in hex."""
 
 
-def package(name: str, handler: str, group: str, *, root: Path = ROOT, build: Path | None = None) -> Artifact:
+def package(
+    name: str,
+    handler: str,
+    group: str,
+    *,
+    by_name: Sequence[str] = (),
+    runtime: Runtime = LAMBDA,
+    root: Path = ROOT,
+    build: Path | None = None,
+) -> Artifact:
     """Packages a handler such as ``services.x.handler.handle`` with the dependencies of a group in pyproject.toml.
 
+    `by_name` are modules that it starts without importing them.
     An artifact that exists for the same sources and the same lock is used again. Raises `PackagingError`.
     """
     folder = (build or Path(os.environ.get("FLEETSTREAM_BUILD_DIR") or root / "build")) / "functions"
@@ -50,8 +61,9 @@ def package(name: str, handler: str, group: str, *, root: Path = ROOT, build: Pa
         # Two programs at once, such as a preview and a test: the second finds what the first made.
         with FileLock(folder / ".lock"):
             wheels.sweep(folder)
-            dependencies = wheels.installed(folder, root, group, LAMBDA)
-            entries = {**dependencies, **{str(file): root / file for file in sources.of_handler(handler, root)}}
+            dependencies = wheels.installed(folder, root, group, runtime)
+            own = set(sources.of_handler(handler, root)).union(*(sources.of_module(one, root) for one in by_name))
+            entries = {**dependencies, **{str(file): root / file for file in own}}
             digest = hashlib.sha256()
             for entry, file in sorted(entries.items()):
                 digest.update(f"{entry}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -19,6 +19,7 @@ from infra.sections import (
     Network,
     Operations,
     Section,
+    Simulators,
     Streaming,
     wrong,
 )
@@ -52,6 +53,9 @@ class Settings(Section):
     ingress: Ingress = Field(default_factory=lambda: Ingress(), description="the load balancers and who may use them")
     monitoring: Monitoring = Field(default_factory=lambda: Monitoring(), description="alarms, and whom they tell")
     fleet: Fleet = Field(default_factory=lambda: Fleet(), description="the Service Fabric cluster's machines")
+    simulators: Simulators | None = Field(
+        default=None, description="hosts that make load together; left out: there are none"
+    )
     operations: Operations = Field(default_factory=lambda: Operations(), description="retention and protection")
 
     @field_validator("account")
@@ -115,9 +119,12 @@ def section_at(path: Sequence[int | str]) -> type[BaseModel] | None:
     model: type[BaseModel] = Settings
     for part in path:
         field = model.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+        # A section that may be left out is one beside None.
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not found:
             return None
-        model = field.annotation
+        model = found[0]
     return model
 
 

@@ -99,8 +99,19 @@ class Streaming(pulumi.ComponentResource):
         self.topics = {topic: self._topic(topic, partitions) for topic, partitions in args.topics.items()}
         self.register_outputs({"cluster_arn": self.cluster_arn, "client_group_id": self.client_group_id})
 
-    def reading(self, topic: str, group: str) -> tuple[Statement, ...]:
-        """What a consumer of a topic may do, as a member of one group (MSK Developer Guide, "Semantics of IAM
+    def writing(self, *topics: str) -> tuple[Statement, ...]:
+        """What an idempotent producer to some topics may do, beside what lets it sign in."""
+        return (
+            Statement(sid="WriteOnce", actions=["kafka-cluster:WriteDataIdempotently"], resources=[self.cluster_arn]),
+            Statement(
+                sid="WriteTopics",
+                actions=["kafka-cluster:DescribeTopic", "kafka-cluster:WriteData"],
+                resources=[self.topics[topic].arn for topic in topics],
+            ),
+        )
+
+    def reading(self, group: str, *topics: str) -> tuple[Statement, ...]:
+        """What a consumer of some topics may do, as a member of one group (MSK Developer Guide, "Semantics of IAM
         authorization policy actions and resources")."""
         groups = self.cluster_arn.apply(lambda arn: f"{arn.replace(':cluster/', ':group/', 1)}/{group}")
         return (
@@ -108,7 +119,7 @@ class Streaming(pulumi.ComponentResource):
             Statement(
                 sid="ReadTopic",
                 actions=["kafka-cluster:DescribeTopic", "kafka-cluster:ReadData"],
-                resources=[self.topics[topic].arn],
+                resources=[self.topics[topic].arn for topic in topics],
             ),
             Statement(
                 sid="KeepOffsets",

@@ -41,12 +41,7 @@ def launch_template(name: str, args: TemplateArgs, opts: pulumi.ResourceOptions)
         instance_type=args.instance_type,
         user_data=args.user_data,
         iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=args.profile_arn),
-        metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
-            http_endpoint="enabled",
-            http_tokens="required",
-            # Not a step further than the machine itself: containers and proxies get no credentials of it.
-            http_put_response_hop_limit=1,
-        ),
+        metadata_options=metadata_service(),
         block_device_mappings=[_disk(device, size, args.key_arn) for device, size in disks.items()],
         network_interfaces=None
         if args.interface_id is None
@@ -62,6 +57,16 @@ def launch_template(name: str, args: TemplateArgs, opts: pulumi.ResourceOptions)
         ],
         tags={"Name": name},
         opts=opts,
+    )
+
+
+def metadata_service() -> aws.ec2.LaunchTemplateMetadataOptionsArgs:
+    """For whoever asks with a session token (IMDSv2) only."""
+    return aws.ec2.LaunchTemplateMetadataOptionsArgs(
+        http_endpoint="enabled",
+        http_tokens="required",
+        # Not a step further than the machine itself: containers and proxies get no credentials of it.
+        http_put_response_hop_limit=1,
     )
 
 

@@ -27,6 +27,8 @@ TELEMETRY_TOPIC: Final = "telemetry"
 """Device messages; the delivery stream reads this topic."""
 CONSUMER_GROUP: Final = "fleetstream-consumer"
 """The consumer group of the service that reads them on the workers, whose rights name it."""
+RUN_GROUP: Final = "fleetstream-run-"
+"""How consumer groups of runs that measure begin; the run's id follows."""
 CANARY_TOPIC: Final = "canary"
 """Warm-up and connection probes; nothing reads it into the archive."""
 

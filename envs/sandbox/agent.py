@@ -1,17 +1,18 @@
-"""Executes what is deployed: looks at the emulated AWS, and starts and stops the broker and the delivery streams.
+"""Executes what is deployed: looks at the emulated AWS; starts and stops broker, delivery streams and Linux hosts.
 
 ``python -m envs.sandbox.agent --state-dir DIR``. On AWS the services themselves do this. SIGTERM ends the delivery
-streams, after they have delivered what they hold, and the agent; the broker goes on.
+streams, after they have delivered what they hold, the hosts, and the agent; the broker goes on.
 """
 
 import argparse
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -34,11 +35,14 @@ from envs.sandbox.agent_plan import (
     Owner,
     Process,
     StartBroker,
+    StartHost,
     StartStream,
     StopBroker,
+    StopHost,
     StopStream,
     plan,
 )
+from envs.sandbox.linux.machine import folder
 
 log = logging.getLogger("agent")
 
@@ -52,6 +56,9 @@ _HEALTHY_S: Final = 60.0
 _STARTS: Final = 3
 """So many starts that fail in a row make a failed cluster."""
 _DELIVERY: Final = "delivery-"
+_HOST: Final = "host-"
+_HOST_ROLES: Final = ["simulator"]
+"""The tag `role` of the instances that run Linux."""
 _GRACE_S: Final = 8.0
 
 
@@ -94,6 +101,7 @@ class Agent:
         quick = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
         self._msk = boto3.client("kafka", config=quick)
         self._firehose = boto3.client("firehose", config=quick)
+        self._ec2 = boto3.client("ec2", config=quick)
 
     def run(self) -> NoReturn:
         """Looks and acts until the process is told to end."""
@@ -125,7 +133,8 @@ class Agent:
         before = self._account()
         found = self._msk.get_paginator("list_clusters_v2").paginate().build_full_result()["ClusterInfoList"]
         streams = frozenset(name for name in self._stream_names() if self._delivers(name))
-        desired = Desired(before, self._cluster(found[0]) if found else None, streams)
+        hosts = frozenset(self._instances())
+        desired = Desired(before, self._cluster(found[0]) if found else None, streams, hosts)
         return desired if self._account() == before else None
 
     def actual(self) -> Actual:
@@ -140,10 +149,7 @@ class Agent:
             )
         else:
             self._recovered(broker.ROLE)
-        streams = {record.role.removeprefix(_DELIVERY): record.process() for record in self._deliveries()}
-        alive = frozenset(name for name, process in streams.items() if process is not None)
-        resting = frozenset(name for name in streams if self._backoff.rests(_DELIVERY + name))
-        return Actual(state, self._owner(), alive, frozenset(streams) - alive, resting)
+        return Actual(state, self._owner(), *self._played(_DELIVERY), *self._played(_HOST))
 
     def carry_out(self, action: Action) -> bool:
         """Does one thing. Returns whether it worked, so that what builds on it can follow."""
@@ -167,22 +173,36 @@ class Agent:
             case StartBroker(properties=properties):
                 return self._start_broker(dict(properties))
             case StartStream(name=name):
-                self._start_stream(name)
+                self._start(_DELIVERY, name, "envs.sandbox.firehose", "--stream")
             case StopStream(name=name):
                 log.info("stopping delivery stream %s", name)
                 processes.stop(self._state_dir, _DELIVERY + name, grace=30)
                 self._backoff.forget(_DELIVERY + name)
+            case StartHost(instance=instance):
+                self._start(_HOST, instance, "envs.sandbox.linux", "--instance")
+            case StopHost(instance=instance):
+                log.info("instance %s has ended, and what ran on it", instance)
+                processes.stop(self._state_dir, _HOST + instance)
+                shutil.rmtree(folder(self._state_dir, instance), ignore_errors=True)
+                self._backoff.forget(_HOST + instance)
         return True
 
     def close(self) -> None:
-        """Ends all delivery streams at once, each after it delivered what it holds."""
-        records = self._deliveries()
+        """Ends all delivery streams at once, each after it delivered what it holds, and all hosts."""
+        records = [*self._records(_DELIVERY), *self._records(_HOST)]
         processes.end([process for record in records if (process := record.process()) is not None], _GRACE_S)
         for record in records:
             processes.stop(self._state_dir, record.role)
 
-    def _deliveries(self) -> list[processes.Record]:
-        return [record for record in processes.records(self._state_dir) if record.role.startswith(_DELIVERY)]
+    def _records(self, kind: str) -> list[processes.Record]:
+        return [record for record in processes.records(self._state_dir) if record.role.startswith(kind)]
+
+    def _played(self, kind: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """The processes of a kind by what they play: those that run, that ended, and that wait for their start."""
+        found = {record.role.removeprefix(kind): record.process() for record in self._records(kind)}
+        alive = frozenset(name for name, process in found.items() if process is not None)
+        resting = frozenset(name for name in found if self._backoff.rests(kind + name))
+        return alive, frozenset(found) - alive, resting
 
     @property
     def _survivors_file(self) -> Path:
@@ -206,15 +226,13 @@ class Agent:
         log.info("the broker serves on port %d, after %.1f s", port, time.monotonic() - began)
         return True
 
-    def _start_stream(self, name: str) -> None:
-        role = _DELIVERY + name
+    def _start(self, kind: str, name: str, module: str, option: str) -> None:
+        role = kind + name
         if processes.find(self._state_dir, role) is not None:
-            log.warning(
-                "delivery stream %s ended. Its last lines:\n%s", name, processes.log_tail(self._state_dir, role, 5)
-            )
+            log.warning("%s ended. Its last lines:\n%s", role, processes.log_tail(self._state_dir, role, 5))
         self._backoff.tried(role)
-        argv = [sys.executable, "-m", "envs.sandbox.firehose", "--state-dir", str(self._state_dir), "--stream", name]
-        log.info("starting delivery stream %s", name)
+        argv = [sys.executable, "-m", module, "--state-dir", str(self._state_dir), option, name]
+        log.info("starting %s", role)
         processes.spawn(self._state_dir, role, argv, env=account.environment(self._state_dir))
 
     def _cluster(self, found: dict[str, Any]) -> Cluster:
@@ -244,6 +262,17 @@ class Agent:
     def _delivers(self, name: str) -> bool:
         description = self._firehose.describe_delivery_stream(DeliveryStreamName=name)
         return description["DeliveryStreamDescription"]["DeliveryStreamStatus"] == "ACTIVE"
+
+    def _instances(self) -> Iterator[str]:
+        pages = self._ec2.get_paginator("describe_instances").paginate(
+            Filters=[
+                {"Name": "instance-state-name", "Values": ["running"]},
+                {"Name": "tag:role", "Values": _HOST_ROLES},
+            ]
+        )
+        for page in pages:
+            for reservation in page["Reservations"]:
+                yield from (each["InstanceId"] for each in reservation["Instances"])
 
     def _account(self) -> float:
         record = processes.find(self._state_dir, "aws")

@@ -21,6 +21,8 @@ class Desired:
     account: float
     cluster: Cluster | None = None
     streams: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
+    """Linux instances that run, by id."""
 
 
 class Process(Enum):
@@ -45,7 +47,8 @@ class Actual:
     """What is on this machine.
 
     `owner` is None when there are no logs. `running` and `ended` are the delivery streams that were started;
-    `resting` ones have to wait for their next start.
+    `resting` ones have to wait for their next start. The same of Linux instances
+    and what plays them: `hosts`, `dead_hosts`, `resting_hosts`.
     """
 
     broker: Process = Process.ABSENT
@@ -53,6 +56,9 @@ class Actual:
     running: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
     resting: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
+    dead_hosts: frozenset[str] = frozenset()
+    resting_hosts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -100,14 +106,30 @@ class StopStream:
     name: str
 
 
-Action = StopBroker | DeleteLogs | KeepLogs | Assign | StartBroker | StartStream | StopStream
+@dataclass(frozen=True)
+class StartHost:
+    """Play an instance."""
+
+    instance: str
+
+
+@dataclass(frozen=True)
+class StopHost:
+    """End what runs on an instance that has ended."""
+
+    instance: str
+
+
+Action = StopBroker | DeleteLogs | KeepLogs | Assign | StartBroker | StartStream | StopStream | StartHost | StopHost
 
 
 def plan(desired: Desired, actual: Actual) -> list[Action]:
     """The actions that bring this machine to what is deployed, in order."""
     stop = [StopStream(name) for name in sorted((actual.running | actual.ended) - desired.streams)]
     start = [StartStream(name) for name in sorted(desired.streams - actual.running - actual.resting)]
-    return [*stop, *_plan_broker(desired, actual), *start]
+    off = [StopHost(one) for one in sorted((actual.hosts | actual.dead_hosts) - desired.hosts)]
+    on = [StartHost(one) for one in sorted(desired.hosts - actual.hosts - actual.resting_hosts)]
+    return [*stop, *off, *_plan_broker(desired, actual), *start, *on]
 
 
 def _plan_broker(desired: Desired, actual: Actual) -> list[Action]:

@@ -16,6 +16,7 @@ from infra.sections.ingress import (
 from infra.sections.monitoring import Monitoring
 from infra.sections.network import NEEDED_INSIDE, ZONES, InterfaceEndpoint, Nat, Network
 from infra.sections.operations import Operations
+from infra.sections.simulators import Simulators
 from infra.sections.streaming import Archive, Partitions, Streaming
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "PublicClient",
     "ScaleIn",
     "Section",
+    "Simulators",
     "Snapshots",
     "Streaming",
     "TrafficPort",

@@ -1,5 +1,6 @@
 """Loss, duplicates and order of one run's messages by their sequence numbers, in little memory."""
 
+import re
 from typing import Final
 
 import numpy as np
@@ -156,7 +157,7 @@ class Tracker:
     """
 
     def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
+        self._own = re.compile(rf"{re.escape(run_id)}(h\d+)?(?P<warm_up>{WARM_UP})?-\d+", re.ASCII)
         self._seen: dict[str, Seen] = {}
         self._order: dict[str, Order] = {}
         self.duplicates = 0
@@ -168,13 +169,16 @@ class Tracker:
         """Messages of other runs."""
 
     def see(self, heads: Heads) -> NDArray[np.bool_] | None:
-        """Notes messages of one producer: which of them are new, or None when they are not the run's."""
-        run_id, _, number = heads.producer.rpartition("-")
-        if run_id != self._run_id or not number.isdecimal():
-            if run_id == self._run_id + WARM_UP and number.isdecimal():
-                self.warmup += len(heads.seqs)
-            else:
+        """Notes messages of one producer: which of them are new, or None when they are not in the run's account.
+
+        The run's producers are ``<run>-<number>``, on several hosts ``<run>h<host>-<number>``.
+        """
+        own = self._own.fullmatch(heads.producer)
+        if own is None or own["warm_up"]:
+            if own is None:
                 self.foreign += len(heads.seqs)
+            else:
+                self.warmup += len(heads.seqs)
             return None
         if heads.producer not in self._seen:
             self._seen[heads.producer], self._order[heads.producer] = Seen(), Order()

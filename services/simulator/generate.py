@@ -22,15 +22,16 @@ _WARM_COOLANT_C: Final = 88.0
 _LEG_SECONDS: Final = (8, 45)
 
 
-def drives(devices: int, seed: int, rows: int, part: int = 0, parts: int = 1) -> list[Drive]:
+def drives(devices: int, seed: int, rows: int, part: int = 0, parts: int = 1, first: int = 0) -> list[Drive]:
     """`devices` drives of `rows` seconds each, ``car-00000`` and on; of these, every `parts`-th from number `part`.
 
-    A device's drive depends on the seed and its number alone, so the fleet is the same however it is split.
+    A device's drive depends on the seed and its number alone, so the fleet is the same however it is split; `first`
+    is the number that it begins with, where several hosts have a share each.
     """
-    numbers = np.arange(part, devices, parts, dtype=np.int64)
+    numbers = np.arange(first + part, first + devices, parts, dtype=np.int64)
     return [
         Drive(name.decode(), _drive(seed, number, rows))
-        for name, number in zip(names(numbers, devices).tolist(), numbers.tolist(), strict=True)
+        for name, number in zip(names(numbers, first + devices).tolist(), numbers.tolist(), strict=True)
     ]
 
 

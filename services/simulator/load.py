@@ -52,8 +52,9 @@ class LoadSpec(BaseModel):
     Before it `warmup_seconds` go to `warmup_topic`, at up to six times the pace and up to three times, until the
     broker keeps up; they are in no count of the load. `tick_us`: the messages of one tick leave together.
     `partitions`: how many the topic has; with a rate, a device's messages are grouped so that a tick touches few of
-    them. `delivery_timeout_s` bounds how long a broker may be away before a message is given up.
-    `real_time`: ask for real-time priority while the load runs.
+    them. `delivery_timeout_s` bounds how long a broker may be away before a message is given up. `real_time`: ask for
+    real-time priority while the load runs. `start_at_us`: when the load itself begins (microseconds since the epoch),
+    as agreed with other hosts; who is not ready then begins at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +76,7 @@ class LoadSpec(BaseModel):
     connect_timeout_s: float = Field(default=20.0, gt=0)
     delivery_timeout_s: float = Field(default=30.0, gt=0)
     real_time: bool = True
+    start_at_us: int | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _one_pace(self) -> Self:
@@ -238,10 +240,12 @@ class Load:
         for producer in self._producers.values():
             producer.heard.pop("progress", None)
             producer.rate, producer.late_us = 0.0, 0
-        self._started_us = self.clock.now_us() + _START_DELAY_US
+        now_us, agreed_us = self.clock.now_us(), self.spec.start_at_us if phase == "load" else None
+        self._started_us = max(now_us + _START_DELAY_US, agreed_us or 0)
         for producer in self._producers.values():
             producer.worker.send({"do": phase, "start_us": self._started_us})
-        self._listen(until, seconds + self.spec.delivery_timeout_s + _GRACE_SECONDS, on_progress)
+        ahead = (self._started_us - now_us) / 1e6
+        self._listen(until, ahead + seconds + self.spec.delivery_timeout_s + _GRACE_SECONDS, on_progress)
 
     def _listen(self, kind: str, seconds: float, on_progress: OnProgress) -> None:
         """Hears all processes until each has said `kind`, has ended, or `seconds` are over; reports each second."""

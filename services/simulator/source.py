@@ -42,7 +42,8 @@ class GeneratedSource(BaseModel):
     """Made-up drives of `rows` seconds, the same for the same seed; see `services.simulator.generate`.
 
     Beyond a hundred devices, others have the same signals under their own names. `size`: bytes of a message, made
-    by leaving signals out and by blanks; without it a message has all signals.
+    by leaving signals out and by blanks; without it a message has all signals. `first` is the number of the
+    first device: a host of several has some of the fleet.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,16 +52,17 @@ class GeneratedSource(BaseModel):
     devices: int = Field(default=100, ge=1, le=10_000_000)
     seed: int = Field(default=1, ge=0)
     rows: int = Field(default=300, ge=1)
+    first: int = Field(default=0, ge=0)
     size: int | None = Field(default=None, ge=100, le=65_536)
 
     def drives(self, part: int = 0, parts: int = 1) -> list[Drive]:
         """Every `parts`-th of the drives that differ, from number `part`."""
-        return generate.drives(min(self.devices, _DIFFERENT), self.seed, self.rows, part, parts)
+        return generate.drives(min(self.devices, _DIFFERENT), self.seed, self.rows, part, parts, self.first)
 
     def fleet(self, part: int, parts: int, producer: str) -> Fleet:
         """Every `parts`-th device from number `part`, with its messages prepared. Raises `SizeError`."""
         numbers = np.arange(part, self.devices, parts, dtype=np.int64)
-        keys = generate.names(numbers, self.devices)
+        keys = generate.names(self.first + numbers, self.first + self.devices)
         head = head_width(producer, keys)
         made = payload if self.size is None else partial(sized, size=self.size - head)
         try:

@@ -78,7 +78,8 @@ def test_machines_are_found_by_their_tags(sandbox: Declaration, name: str, role:
 def test_machines_have_no_key_pair_and_the_newest_image(sandbox: Declaration) -> None:
     for each in sandbox.all("LaunchTemplate"):
         assert "keyName" not in each.properties
-        assert each.properties["imageId"].startswith("resolve:ssm:/aws/service/ami-windows-latest/")
+        system = "amazon-linux" if each.name == "simulators" else "windows"
+        assert each.properties["imageId"].startswith(f"resolve:ssm:/aws/service/ami-{system}-latest/")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_seeds_answer_for_the_cluster_and_workers_serve(sandbox: Declaration) ->
 
 
 def test_auto_scaling_may_use_the_disks_key_before_a_seed_starts(sandbox: Declaration) -> None:
-    grant = sandbox.one("Grant").properties
+    grant = sandbox.one("Grant", "fleet-launches").properties
     assert grant["keyId"] == sandbox.one("Volume", "fleet-seed-0-data").properties["kmsKeyId"]
     assert grant["granteePrincipal"].endswith(
         f"::{ACCOUNT}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"

@@ -25,7 +25,9 @@ def pattern(declaration: Declaration, name: str) -> dict[str, Any]:
 
 
 def groups(declaration: Declaration) -> dict[str, dict[str, Any]]:
-    return {each.name: each.properties for each in declaration.all("autoscaling/group:Group")}
+    """The cluster's: hosts that make load have no part in it."""
+    found = declaration.all("autoscaling/group:Group")
+    return {each.name: each.properties for each in found if each.name.startswith("fleet-")}
 
 
 # Hooks

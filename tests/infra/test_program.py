@@ -46,6 +46,7 @@ def test_exports_are_what_tools_read(sandbox: Declaration) -> None:
         "management_address",
         "private_subnet_ids",
         "region",
+        "simulators",
         "topics",
         "traffic_address",
         "vpc_id",

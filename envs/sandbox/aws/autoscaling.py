@@ -5,19 +5,29 @@ Sources: Amazon EC2 Auto Scaling User Guide ("Troubleshoot Amazon EC2 Auto Scali
 act on them, and knows no activities; what an instance goes through is in `autoscaling_group`.
 """
 
+import logging
 import threading
 from typing import Any, Final
 
 from moto.autoscaling import models, urls
 from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
-from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup, FakeScalingPolicy, autoscaling_backends
+from moto.autoscaling.models import (
+    AutoScalingBackend,
+    FakeAutoScalingGroup,
+    FakeScalingPolicy,
+    FakeScheduledAction,
+    autoscaling_backends,
+)
 from moto.iam.models import iam_backends
 
 from envs.sandbox.aws import autoscaling_victims
 from envs.sandbox.aws.autoscaling_group import RETAINED, Group, Member
 from envs.sandbox.aws.autoscaling_rules import check_capacity, check_desired, check_template, not_emulated
+from envs.sandbox.aws.autoscaling_schedules import Minutes, due
 from envs.sandbox.aws.clock import CLOCK
 from envs.sandbox.aws.host import Host
+
+log = logging.getLogger("envs.sandbox.aws")
 
 SERVICE: Final = "autoscaling.amazonaws.com"
 _ROLE: Final = "AWSServiceRoleForAutoScaling"
@@ -30,6 +40,7 @@ class GroupsBackend(AutoScalingBackend):
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.lock = threading.RLock()
+        self._minutes = Minutes(CLOCK.date())
 
     @property
     def _url_module(self) -> Any:
@@ -38,6 +49,9 @@ class GroupsBackend(AutoScalingBackend):
     def step(self) -> None:
         """Goes on with every group."""
         with self.lock:
+            for minute in self._minutes.passed(CLOCK.date()):
+                for action in due(self.scheduled_actions.values(), minute):
+                    self._perform(action)
             for group in self.groups():
                 group.step()
                 if group.status is not None and not group.members:
@@ -182,14 +196,40 @@ class GroupsBackend(AutoScalingBackend):
         found = self.policy(group_name, policy)
         del self.policies[_policy_key(found.auto_scaling_group_name, found.name)]
 
+    # Scheduled actions
+
+    def delete_scheduled_action(self, auto_scaling_group_name: str, scheduled_action_name: str) -> None:
+        self.group(auto_scaling_group_name)
+        super().delete_scheduled_action(auto_scaling_group_name, scheduled_action_name)
+
+    def _perform(self, action: FakeScheduledAction) -> None:
+        """A group whose numbers the action would contradict stays as it is, as on AWS, where its log says so."""
+        try:
+            group = self.group(action.auto_scaling_group_name)
+            least, most, desired = (
+                before if wanted is None else int(wanted)
+                for before, wanted in (
+                    (group.min_size or 0, action.min_size),
+                    (group.max_size or 0, action.max_size),
+                    (group.desired_capacity or 0, action.desired_capacity),
+                )
+            )
+            check_capacity(least, most, desired)
+            group.min_size, group.max_size = least, most
+            group.set_desired_capacity(desired)
+        except AutoscalingClientError as error:
+            log.warning("scheduled action %s: %s", action.scheduled_action_name, error)
+
     def groups(self) -> list[Group]:
         """All groups, also those that are being deleted."""
         return [group for group in self.autoscaling_groups.values() if isinstance(group, Group)]
 
     def _remove(self, group: Group) -> None:
-        """A group goes with its hooks and its policies."""
+        """A group goes with its hooks, its policies and its scheduled actions."""
         del self.autoscaling_groups[group.name]
         self.policies = {k: p for k, p in self.policies.items() if p.auto_scaling_group_name != group.name}
+        for action in self.describe_scheduled_actions(group.name):
+            del self.scheduled_actions[action.scheduled_action_name]
 
     def _make_role(self) -> None:
         """The first group of an account makes the service-linked role."""

@@ -3,6 +3,7 @@
 Auto Scaling API Reference. What is not emulated is refused by its name.
 """
 
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import camelcase_to_underscores
 
-from envs.sandbox.aws import autoscaling_victims
+from envs.sandbox.aws import autoscaling_schedules, autoscaling_victims
 from envs.sandbox.aws.autoscaling import GroupsBackend
 from envs.sandbox.aws.autoscaling_group import Group
 from envs.sandbox.aws.autoscaling_hooks import Hook, HookError
@@ -64,7 +65,6 @@ _UNKNOWN: Final = frozenset(
         "EnterStandby",
         "ExecutePolicy",
         "ExitStandby",
-        "PutScheduledUpdateGroupAction",
         "PutWarmPool",
     }
 )
@@ -202,6 +202,20 @@ class Response(AutoScalingResponse):
     def delete_policy(self) -> ActionResult:
         self.backend.remove_policy(self._get_param("AutoScalingGroupName"), self._get_param("PolicyName"))
         return EmptyResult()
+
+    # Scheduled actions
+
+    def put_scheduled_update_group_action(self) -> ActionResult:
+        autoscaling_schedules.check(self._get_params())
+        self._group()
+        result = super().put_scheduled_update_group_action()
+        name = self._get_param("ScheduledActionName")
+        action: Any = self.backend.scheduled_actions[name]
+        action.scheduled_action_arn = (
+            f"arn:aws:autoscaling:{self.region}:{self.current_account}:scheduledUpdateGroupAction:"
+            f"{uuid.uuid4()}:autoScalingGroupName/{action.auto_scaling_group_name}:scheduledActionName/{name}"
+        )
+        return result
 
     def _group(self) -> Group:
         return self.backend.group(self._get_param("AutoScalingGroupName"))

@@ -19,6 +19,8 @@ def table(account: Account) -> Mapping[str, Callable[[Request], Response]]:
       role does not let it
     * ``GET /fleetstream/ssm/next?instance=``: the next command for it: 200 ``{"command_id", "script", "timeout_s"}``,
       or 204; 403 before it is registered
+    * ``GET /fleetstream/ssm/status?command_id=&instance=``: how its part of a command stands: 200 ``{"status"}``;
+      one that is Cancelling is to be stopped
     * ``POST /fleetstream/ssm/result`` with ``{"command_id", "instance", "status", "exit_code", "stdout", "stderr"}``:
       how it went: 200; 400 when that does not fit; `status` is Success, Failed, TimedOut or Cancelled
 
@@ -27,6 +29,7 @@ def table(account: Account) -> Mapping[str, Callable[[Request], Response]]:
     return {
         "/fleetstream/ssm/register": partial(_register, account),
         "/fleetstream/ssm/next": partial(_next, account),
+        "/fleetstream/ssm/status": partial(_status, account),
         "/fleetstream/ssm/result": partial(_result, account),
     }
 
@@ -53,6 +56,16 @@ def _next(account: Account, request: Request) -> Response:
     if found is None:
         return Response(status=204)
     return _answer({"command_id": found.command_id, "script": found.script, "timeout_s": found.execution_s})
+
+
+def _status(account: Account, request: Request) -> Response:
+    command, instance = request.args.get("command_id"), request.args.get("instance")
+    if not command or not instance:
+        return _answer({"error": "the parameters `command_id` and `instance` are needed"}, 400)
+    try:
+        return _answer({"status": ssm.backend_of(account.account_id, account.region).status(command, instance)})
+    except JsonRESTError as error:
+        return _answer({"error": f"no such command: {error.error_type}"}, 400)
 
 
 def _result(account: Account, request: Request) -> Response:

@@ -25,10 +25,13 @@ from envs.sandbox.aws import permissions
 from envs.sandbox.aws.host import Host
 from envs.sandbox.aws.images import ParametersBackend
 from envs.sandbox.aws.permission_needs import Need
-from envs.sandbox.aws.ssm_commands import DOCUMENT, Command
+from envs.sandbox.aws.ssm_commands import DOCUMENTS, Command, threshold
 
 _KNOWN: Final = frozenset(
-    {"Comment", "DocumentName", "DocumentVersion", "InstanceIds", "Parameters", "Targets", "TimeoutSeconds"}
+    {
+        *("Comment", "DocumentName", "DocumentVersion", "InstanceIds", "MaxConcurrency", "MaxErrors"),
+        *("Parameters", "Targets", "TimeoutSeconds"),
+    }
 )
 _PARAMETERS: Final = frozenset({"commands", "executionTimeout", "workingDirectory"})
 _TAG: Final = "tag:"
@@ -73,10 +76,16 @@ class CommandsBackend(ParametersBackend):
             requested=datetime.now(UTC),
             delivery_s=request.get("TimeoutSeconds") or _SECONDS,
             execution_s=int((parameters.get("executionTimeout") or [_SECONDS])[0]),
+            document=request["DocumentName"].rpartition("/")[2],
+            max_concurrency=request.get("MaxConcurrency") or "50",
+            max_errors=request.get("MaxErrors") or "0",
             comment=request.get("Comment") or "",
             parameters=parameters,
             targets=targets,
         )
+        for each in instance_ids:
+            if self._platform(each) != DOCUMENTS[made.document][1]:
+                made.mismatch(each, made.requested)
         with self._lock:
             self._sent[made.command_id] = made
         return made
@@ -108,7 +117,7 @@ class CommandsBackend(ParametersBackend):
                 "InstanceId": instance_id,
                 "PingStatus": "Online",
                 "LastPingDateTime": since,
-                "PlatformType": "Windows",
+                "PlatformType": self._platform(instance_id),
                 "ResourceType": "EC2Instance",
                 "RegistrationDate": since,
                 "IPAddress": instance.private_ip,
@@ -147,6 +156,18 @@ class CommandsBackend(ParametersBackend):
         (command,) = self.commands(command_id, None)
         with self._lock:
             command.report(instance_id, status, exit_code, stdout, stderr, datetime.now(UTC))
+
+    def status(self, command_id: str, instance_id: str) -> str:
+        """How a machine's part of a command stands, which its agent looks at while it runs."""
+        (command,) = self.commands(command_id, None)
+        found = command.invocations.get(instance_id)
+        if found is None:
+            raise JsonRESTError("InvocationDoesNotExist", "")
+        return found.status
+
+    def _platform(self, instance_id: str) -> str:
+        instance = self._instance(instance_id)
+        return "Windows" if instance is not None and instance.platform == "windows" else "Linux"
 
     def _managed(self) -> dict[str, datetime]:
         with self._lock:
@@ -248,18 +269,24 @@ def install(host: Host) -> None:
 
 def _check_request(request: Mapping[str, Any]) -> None:
     document, parameters = request.get("DocumentName", ""), request.get("Parameters") or {}
-    if document.rpartition("/")[2] != DOCUMENT:
+    if document.rpartition("/")[2] not in DOCUMENTS:
         raise JsonRESTError(
-            "NotImplemented", f"the emulated Systems Manager runs the document {DOCUMENT} only, not {document}"
+            "NotImplemented",
+            f"the emulated Systems Manager runs the documents {', '.join(DOCUMENTS)} only, not {document}",
         )
+    for name in ("MaxConcurrency", "MaxErrors"):
+        try:
+            threshold(request.get(name) or "1", 1, up=True)
+        except ValueError as error:
+            raise JsonRESTError("ValidationException", f"{name}: {error}") from error
     if unknown := sorted(request.keys() - _KNOWN):
         raise JsonRESTError(
             "NotImplemented", f"the emulated Systems Manager does not implement {', '.join(unknown)} of SendCommand"
         )
     if unknown := sorted(parameters.keys() - _PARAMETERS):
-        raise JsonRESTError("InvalidParameters", f"{', '.join(unknown)}: no parameter of {DOCUMENT}")
+        raise JsonRESTError("InvalidParameters", f"{', '.join(unknown)}: no parameter of {document}")
     if not parameters.get("commands"):
-        raise JsonRESTError("InvalidParameters", f"commands: {DOCUMENT} needs this parameter")
+        raise JsonRESTError("InvalidParameters", f"commands: {document} needs this parameter")
     instance_ids, targets = request.get("InstanceIds") or [], request.get("Targets") or []
     if bool(instance_ids) is bool(targets):
         raise JsonRESTError("ValidationException", "Exactly one of InstanceIds and Targets is needed.")

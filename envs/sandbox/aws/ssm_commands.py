@@ -1,17 +1,22 @@
 """Run Command as Systems Manager keeps it: commands, what each machine made of them, and their time-outs.
 
-Systems Manager API Reference, SendCommand and GetCommandInvocation; User Guide, "Understanding command statuses" and
-"Understanding command timeouts". Only the document ``AWS-RunPowerShellScript`` is known here.
+Systems Manager API Reference, SendCommand and GetCommandInvocation; User Guide, "Understanding command statuses",
+"Understanding command timeouts" and "Run commands at scale" (concurrency and error thresholds). Only the documents
+that run a script are known here.
 """
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-DOCUMENT: Final = "AWS-RunPowerShellScript"
-PLUGIN: Final = "runPowerShellScript"
+DOCUMENTS: Final = {
+    "AWS-RunPowerShellScript": ("runPowerShellScript", "Windows"),
+    "AWS-RunShellScript": ("runShellScript", "Linux"),
+}
+"""The plugin of each document, and the platform that it is for."""
 MOST_OUTPUT: Final = 24_000
 """Characters of output that GetCommandInvocation tells; more would be in S3."""
 
@@ -20,6 +25,16 @@ _RUNNING: Final = "InProgress"
 _LIVE: Final = (_PENDING, _RUNNING, "Cancelling")
 _RESULTS: Final = ("Success", "Failed", "TimedOut", "Cancelled")
 _DETAILS: Final = {"TimedOut": "ExecutionTimedOut"}
+
+
+def threshold(given: str, targets: int, *, up: bool) -> int:
+    """A number, or a percentage of the targets rounded `up` or down. Raises `ValueError` for anything else."""
+    if not (found := re.fullmatch(r"(\d{1,7})(%?)", given)):
+        raise ValueError(f"{given!r} is neither a number nor a percentage")
+    number = int(found[1])
+    if not found[2]:
+        return number
+    return -(-targets * number // 100) if up else targets * number // 100
 
 
 class CommandError(ValueError):
@@ -58,6 +73,9 @@ class Command:
     requested: datetime
     delivery_s: int
     execution_s: int
+    document: str = "AWS-RunPowerShellScript"
+    max_concurrency: str = "50"
+    max_errors: str = "0"
     comment: str = ""
     parameters: Mapping[str, list[str]] = field(default_factory=dict)
     targets: Sequence[Mapping[str, Any]] = ()
@@ -74,11 +92,26 @@ class Command:
                 each.end("TimedOut", now, "DeliveryTimedOut")
             elif each.started and each.live and now >= each.started + timedelta(seconds=self.execution_s):
                 each.end("TimedOut", now)
+        if self._errors > threshold(self.max_errors, len(self.invocations), up=False):
+            for each in self.invocations.values():
+                if each.status == _PENDING:
+                    each.end("Cancelled", now, "Terminated")
+
+    @property
+    def _errors(self) -> int:
+        return sum(each.status in ("Failed", "TimedOut") for each in self.invocations.values())
+
+    def mismatch(self, instance_id: str, now: datetime) -> None:
+        """The document is for another platform than this machine's: it is not sent there."""
+        self.invocations[instance_id].end("Failed", now, "InvalidPlatform")
 
     def fetch(self, instance_id: str, now: datetime) -> bool:
-        """A machine asks for work: whether this command is some."""
+        """A machine asks for work: whether this command is some, and its turn has come."""
         found = self.invocations.get(instance_id)
         if found is None or found.status != _PENDING:
+            return False
+        at_work = sum(each.status in (_RUNNING, "Cancelling") for each in self.invocations.values())
+        if at_work >= max(1, threshold(self.max_concurrency, len(self.invocations), up=True)):
             return False
         found.status, found.details, found.started = _RUNNING, _RUNNING, now
         return True
@@ -123,7 +156,7 @@ class Command:
         ended = [each for each in self.invocations.values() if not each.live]
         return {
             "CommandId": self.command_id,
-            "DocumentName": DOCUMENT,
+            "DocumentName": self.document,
             "Comment": self.comment,
             "ExpiresAfter": self.requested + timedelta(seconds=self.delivery_s),
             "Parameters": self.parameters,
@@ -134,11 +167,11 @@ class Command:
             "StatusDetails": self.status,
             "TargetCount": len(self.invocations),
             "CompletedCount": len(ended),
-            "ErrorCount": sum(each.status in ("Failed", "TimedOut") for each in ended),
+            "ErrorCount": self._errors,
             "DeliveryTimedOutCount": sum(each.details == "DeliveryTimedOut" for each in ended),
             "TimeoutSeconds": self.delivery_s,
-            "MaxConcurrency": "50",
-            "MaxErrors": "0",
+            "MaxConcurrency": self.max_concurrency,
+            "MaxErrors": self.max_errors,
         }
 
     def describe_invocation(self, instance_id: str) -> dict[str, Any]:
@@ -148,7 +181,7 @@ class Command:
             "CommandId": self.command_id,
             "InstanceId": instance_id,
             "Comment": self.comment,
-            "DocumentName": DOCUMENT,
+            "DocumentName": self.document,
             "RequestedDateTime": self.requested,
             "Status": found.status,
             "StatusDetails": found.details,
@@ -161,8 +194,8 @@ class Command:
             "CommandId": self.command_id,
             "InstanceId": instance_id,
             "Comment": self.comment,
-            "DocumentName": DOCUMENT,
-            "PluginName": PLUGIN,
+            "DocumentName": self.document,
+            "PluginName": DOCUMENTS[self.document][0],
             "ResponseCode": found.response_code,
             "ExecutionStartDateTime": _time(found.started),
             "ExecutionEndDateTime": _time(found.ended) if found.started else "",

@@ -41,12 +41,19 @@ class Desk:
         body = answer.json()
         return Command(body["command_id"], body["script"], float(body["timeout_s"]))
 
-    def result(self, command: Command, instance_id: str, exit_code: int, stdout: str, stderr: str) -> None:
-        """How a command ended."""
+    def status(self, command: Command, instance_id: str) -> str:
+        """How the instance's part of a command stands; "Cancelling" asks for its end."""
+        asked = {"command_id": command.command_id, "instance": instance_id}
+        return str(self._ask("GET", "status", 200, fields=asked).json()["status"])
+
+    def result(
+        self, command: Command, instance_id: str, exit_code: int, stdout: str, stderr: str, status: str = ""
+    ) -> None:
+        """How a command ended; unless `status` says it, by its exit code."""
         body = {
             "command_id": command.command_id,
             "instance": instance_id,
-            "status": "Failed" if exit_code else "Success",
+            "status": status or ("Failed" if exit_code else "Success"),
             "exit_code": exit_code,
             "stdout": stdout,
             "stderr": stderr,

@@ -44,10 +44,11 @@ def _entries(archive: Archive, above: str) -> Iterator[tuple[str, bytes, int]]:
         if isinstance(asset, Archive):
             yield from _entries(asset, f"{above}{name}/")
         else:
-            yield f"{above}{name}", _content(asset), 0o644
+            yield f"{above}{name}", content(asset), 0o644
 
 
-def _content(asset: Asset) -> bytes:
+def content(asset: Asset) -> bytes:
+    """What is in a file that a program gave. Raises `ProviderError`."""
     if asset.uri is not None:
         raise ProviderError(f"the sandbox fetches no remote assets: {asset.uri}")
     return _local(asset.path).read_bytes() if asset.path is not None else (asset.text or "").encode()

@@ -1,4 +1,4 @@
-"""What belongs to an Auto Scaling group: life cycle hooks and scaling policies."""
+"""What belongs to an Auto Scaling group: life cycle hooks, scaling policies and scheduled actions."""
 
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from envs.sandbox.provider.translate import answer, request
 
 _HOOK_SOURCE: Final = "internal/service/autoscaling/lifecycle_hook.go"
 _POLICY_SOURCE: Final = "internal/service/autoscaling/policy.go"
+_SCHEDULE_SOURCE: Final = "internal/service/autoscaling/schedule.go"
 _GONE: Final = ("ValidationError",)
 _HOOK: Final = {
     "autoscalingGroupName": text(required=True, api="AutoScalingGroupName"),
@@ -133,4 +134,60 @@ POLICY: Final = Resource(
     identity=("autoscalingGroupName", "name"),
 )
 
-RESOURCES: Final = (LIFECYCLE_HOOK, POLICY)
+# Scheduled actions ----------------------------------------------------------------------------------------------
+
+_UNCHANGED: Final = -1
+"""For a number that the action leaves alone (`resourceScheduleCreate`)."""
+_SCHEDULE_NUMBERS: Final = ("desiredCapacity", "maxSize", "minSize")
+_SCHEDULE: Final = {
+    "autoscalingGroupName": text(required=True, api="AutoScalingGroupName"),
+    "desiredCapacity": integer(default=0),
+    "maxSize": integer(default=0),
+    "minSize": integer(default=0),
+    "recurrence": text(required=True),
+    "scheduledActionName": text(required=True),
+}
+
+
+def _put_schedule(aws: Aws, args: Args) -> str:
+    said = {name: value for name, value in args.items() if name not in _SCHEDULE_NUMBERS or value != _UNCHANGED}
+    aws.client("autoscaling").put_scheduled_update_group_action(**request(_SCHEDULE, said))
+    return args["scheduledActionName"]
+
+
+def _read_schedule(aws: Aws, identifier: str, prior: Args) -> Args | None:
+    group, name = _named(identifier, prior)
+    ask = aws.client("autoscaling").describe_scheduled_actions
+    told = find(
+        lambda: ask(AutoScalingGroupName=group, ScheduledActionNames=[name])["ScheduledUpdateGroupActions"], *_GONE
+    )
+    if not told:
+        return None
+    unchanged = dict.fromkeys(_SCHEDULE_NUMBERS, _UNCHANGED)
+    return {**unchanged, **answer(_SCHEDULE, told[0]), "arn": told[0]["ScheduledActionARN"], "id": name}
+
+
+def _update_schedule(aws: Aws, _: str, __: Args, new: Args, ___: set[str]) -> None:
+    _put_schedule(aws, new)
+
+
+def _delete_schedule(aws: Aws, identifier: str, state: Args) -> None:
+    with ignoring(*_GONE):
+        aws.client("autoscaling").delete_scheduled_action(
+            AutoScalingGroupName=state["autoscalingGroupName"], ScheduledActionName=identifier
+        )
+
+
+SCHEDULE: Final = Resource(
+    type_name="aws:autoscaling/schedule:Schedule",
+    inputs=_SCHEDULE,
+    outputs=("arn",),
+    replaces=dict.fromkeys(("autoscalingGroupName", "scheduledActionName"), _SCHEDULE_SOURCE),
+    create=_put_schedule,
+    read=_read_schedule,
+    update=_update_schedule,
+    delete=_delete_schedule,
+    identity=("autoscalingGroupName", "scheduledActionName"),
+)
+
+RESOURCES: Final = (LIFECYCLE_HOOK, POLICY, SCHEDULE)

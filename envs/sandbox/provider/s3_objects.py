@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
+from envs.sandbox.provider.archives import content
 from envs.sandbox.provider.aws import Aws, find, ignoring
 from envs.sandbox.provider.resource import Args, Resource, Tagging
-from envs.sandbox.provider.schema import boolean, text
+from envs.sandbox.provider.schema import asset, boolean, text
 from envs.sandbox.provider.translate import answer, request, tag_list, tag_map
 
 _SOURCE: Final = "internal/service/s3/object.go"
@@ -17,6 +18,7 @@ _OBJECT: Final = {
     "key": text(required=True),
     "kmsKeyId": text(computed=True, api="SSEKMSKeyId"),
     "serverSideEncryption": text(computed=True),
+    "source": asset(api="Body"),
     "sourceHash": text(write_only=True),
     "storageClass": text(computed=True),
 }
@@ -35,7 +37,9 @@ def _place(identifier: str) -> dict[str, str]:
 
 
 def _put(aws: Aws, args: Args) -> str:
-    wanted = request(_OBJECT, args, [name for name in _OBJECT if name != "sourceHash"])
+    wanted = request(_OBJECT, args, [name for name in _OBJECT if name not in ("source", "sourceHash")])
+    if args.get("source") is not None:
+        wanted["Body"] = content(args["source"])
     s3 = aws.client("s3")
     s3.put_object(**wanted)
     identifier = f"{args['bucket']}/{args['key']}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from envs.sandbox.provider.codec import UNKNOWN, Archive, Output, Secret, plain
+from envs.sandbox.provider.codec import UNKNOWN, Archive, Asset, Output, Secret, plain
 
 
 class Kind(enum.Enum):
@@ -21,6 +21,7 @@ class Kind(enum.Enum):
     MAP = enum.auto()
     BLOCK = enum.auto()
     ARCHIVE = enum.auto()
+    ASSET = enum.auto()
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ def archive(**options: Any) -> Property:
     return Property(Kind.ARCHIVE, write_only=True, **options)
 
 
+def asset(**options: Any) -> Property:
+    """One file, such as an object's content."""
+    return Property(Kind.ASSET, write_only=True, **options)
+
+
 @dataclass(frozen=True)
 class Failure:
     """A property that was refused, and why."""
@@ -106,6 +112,7 @@ _ACCEPTED: Final[Mapping[Kind, tuple[type, str]]] = {
     Kind.MAP: (dict, "a map"),
     Kind.BLOCK: (dict, "an object"),
     Kind.ARCHIVE: (Archive, "an archive"),
+    Kind.ASSET: (Asset, "an asset"),
 }
 
 

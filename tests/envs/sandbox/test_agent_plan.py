@@ -17,8 +17,10 @@ from envs.sandbox.agent_plan import (
     Owner,
     Process,
     StartBroker,
+    StartHost,
     StartStream,
     StopBroker,
+    StopHost,
     StopStream,
     plan,
 )
@@ -84,6 +86,17 @@ def test_delivery_streams_follow_the_account() -> None:
     assert StartStream("late") in plan(desired, replace(actual, resting=frozenset()))
 
 
+def test_linux_instances_are_played_while_they_run() -> None:
+    desired = Desired(1.0, CLUSTER, hosts=frozenset({"new", "on", "died", "resting"}))
+    actual = replace(
+        SERVING,
+        hosts=frozenset({"on", "off"}),
+        dead_hosts=frozenset({"died", "resting", "gone"}),
+        resting_hosts=frozenset({"resting"}),
+    )
+    assert plan(desired, actual) == [StopHost("gone"), StopHost("off"), StartHost("died"), StartHost("new")]
+
+
 CLUSTERS = st.none() | st.builds(
     Cluster, st.sampled_from(["arn:one", "arn:two"]), st.booleans(), st.sampled_from([{}, SETTINGS])
 )
@@ -94,8 +107,8 @@ OWNERS = st.builds(
 
 
 @given(
-    st.builds(Desired, st.just(2.0), CLUSTERS, NAMES),
-    st.builds(Actual, st.sampled_from(Process), st.none() | OWNERS, NAMES, NAMES),
+    st.builds(Desired, st.just(2.0), CLUSTERS, NAMES, NAMES),
+    st.builds(Actual, st.sampled_from(Process), st.none() | OWNERS, NAMES, NAMES, hosts=NAMES, dead_hosts=NAMES),
 )
 def test_one_round_of_actions_leaves_nothing_to_do(desired: Desired, actual: Actual) -> None:
     actual = replace(actual, ended=actual.ended - actual.running)
@@ -105,6 +118,7 @@ def test_one_round_of_actions_leaves_nothing_to_do(desired: Desired, actual: Act
 
     assert plan(desired, settled) == []
     assert settled.running == desired.streams
+    assert settled.hosts == desired.hosts
     if desired.cluster is not None and not desired.cluster.deleting:
         assert settled.owner == Owner(2.0, desired.cluster.arn, desired.cluster.properties)
 
@@ -134,6 +148,10 @@ def carried_out(action: Action, actual: Actual) -> Actual:
         case StartBroker():
             assert actual.broker is Process.ABSENT, "one broker at a time"
             return replace(actual, broker=Process.RUNNING)
+        case StartHost(instance=instance):
+            return replace(actual, hosts=actual.hosts | {instance}, dead_hosts=actual.dead_hosts - {instance})
+        case StopHost(instance=instance):
+            return replace(actual, hosts=actual.hosts - {instance}, dead_hosts=actual.dead_hosts - {instance})
         case StartStream(name=name):
             return replace(actual, running=actual.running | {name}, ended=actual.ended - {name})
         case StopStream(name=name):

@@ -104,3 +104,12 @@ def test_partitions_that_overtake_each_other_are_no_loss_and_no_disorder() -> No
         tracker.see(heads([(seq, f"car-{seq % 2}", seq // 2)]))
     assert tracker.received["run-00"].ranges() == [(0, 999)]
     assert (tracker.duplicates, tracker.reordered) == (0, 0)
+
+
+def test_producers_of_a_run_on_several_hosts_are_its_own() -> None:
+    tracker = Tracker("run")
+    for producer in ("run-00", "runh03-00", "run2-00", "runh-00", "xrun-00", "run-x"):
+        tracker.see(heads([(0, "car", 0)], producer))
+    tracker.see(heads([(0, "car", 0)], warm_up_of("runh03-00")))
+    assert tracker.received.keys() == {"run-00", "runh03-00"}
+    assert (tracker.foreign, tracker.warmup) == (4, 1)

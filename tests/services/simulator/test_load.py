@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from services import contract
 from services.accounting import by_ids
+from services.clock import Clock
 from services.connection import ConnectionSpec
 from services.partitions import partition_of
 from services.simulator.load import Load, LoadError, LoadSpec
@@ -283,3 +284,14 @@ def test_producers_end_when_their_coordinator_is_killed(kafka: Any, tmp_path: Pa
         coordinator.kill()
     _, left = psutil.wait_procs(producers, timeout=30)
     assert left == []
+
+
+def test_a_load_begins_when_it_was_agreed(kafka: Any, tmp_path: Path) -> None:
+    clock = Clock.anchored()
+    agreed = clock.now_us() + 4_000_000
+    result = Load(spec(kafka.connection(), start_at_us=agreed), tmp_path, clock).run()
+    check(result)
+    assert result.complete
+    # Whoever is ready too late begins at once, never earlier.
+    assert result.started_us >= agreed
+    assert result.due_first_us >= agreed

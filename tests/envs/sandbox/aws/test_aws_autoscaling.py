@@ -244,3 +244,39 @@ def test_grants_of_a_key_that_is_not_there_are_refused(aws: Aws, operation: str)
         kms.exceptions.NotFoundException, match="b5b01dfe-a333-4cee-821e-0a4134fc6fbb' does not exist"
     ):
         getattr(kms, operation)(KeyId="b5b01dfe-a333-4cee-821e-0a4134fc6fbb", **more[operation])
+
+
+def test_a_scheduled_action_changes_the_group_when_its_minute_comes(fleet: FleetStage, groups: Groups) -> None:
+    name = groups(fleet.template(), MinSize=0, MaxSize=3, DesiredCapacity=1)
+    fleet.reach(name, "InService")
+    wanted = {"AutoScalingGroupName": name, "ScheduledActionName": f"{name}-evening"}
+    fleet.scaling.put_scheduled_update_group_action(**wanted, Recurrence="0 20 * * *", MinSize=0, DesiredCapacity=0)
+    fleet.advance(24 * 3600)
+    fleet.reach(name)
+    told = fleet.group(name)
+    assert told is not None
+    assert (told["MinSize"], told["DesiredCapacity"], told["MaxSize"]) == (0, 0, 3)
+    fleet.scaling.delete_scheduled_action(**wanted)
+    assert not fleet.scaling.describe_scheduled_actions(AutoScalingGroupName=name)["ScheduledUpdateGroupActions"]
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({"Recurrence": "20 * *", "MinSize": 0}, "ValidationError"),
+        ({"Recurrence": "0 25 * * *", "MinSize": 0}, "ValidationError"),
+        ({"Recurrence": "0 20 * * *"}, "ValidationError"),
+        ({"Recurrence": "0 20 * * 5", "MinSize": 0}, "NotImplemented"),
+        ({"Recurrence": "0 20 * * *", "MinSize": 0, "TimeZone": "Etc/GMT+9"}, "NotImplemented"),
+        ({"MinSize": 0}, "NotImplemented"),
+    ],
+)
+def test_a_schedule_that_would_not_be_kept_is_refused(
+    fleet: FleetStage, groups: Groups, about: dict[str, Any], expected: str
+) -> None:
+    name = groups(fleet.template(), MinSize=0, MaxSize=1, DesiredCapacity=0)
+    with pytest.raises(ClientError) as refused:
+        fleet.scaling.put_scheduled_update_group_action(
+            AutoScalingGroupName=name, ScheduledActionName="evening", **about
+        )
+    assert code(refused) == expected

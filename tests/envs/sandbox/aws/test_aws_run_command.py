@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envs.sandbox.aws.images import IMAGE_ID
-from envs.sandbox.aws.ssm_commands import MOST_OUTPUT, Command, CommandError
+from envs.sandbox.aws.ssm_commands import MOST_OUTPUT, Command, CommandError, threshold
 from tests.envs.sandbox.aws.emulated import Aws
 from tests.envs.sandbox.aws.function_stage import allow, document
 
@@ -157,8 +157,10 @@ def test_a_command_is_cancelled(machines: Machines) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"DocumentName": "AWS-RunShellScript"}, "runs the document AWS-RunPowerShellScript only"),
-        ({"MaxConcurrency": "1"}, "does not implement MaxConcurrency"),
+        ({"DocumentName": "AWS-ApplyAnsiblePlaybooks"}, "AWS-RunPowerShellScript, AWS-RunShellScript only"),
+        ({"MaxConcurrency": "some"}, "neither a number nor a percentage"),
+        ({"MaxErrors": "-1"}, "neither a number nor a percentage"),
+        ({"CloudWatchOutputConfig": {}}, "does not implement CloudWatchOutputConfig"),
         ({"Parameters": {}}, "needs this parameter"),
         ({"Parameters": {"commands": ["x"], "wrong": ["y"]}}, "wrong: no parameter"),
         ({"Targets": [{"Key": "tag:role", "Values": ["x"]}]}, "Exactly one of"),
@@ -229,3 +231,57 @@ def test_commands_time_out() -> None:
     with pytest.raises(CommandError):
         command.report("waiting", "Success", 0, "", "", now)
     assert len(json.dumps("x" * MOST_OUTPUT)) == 24_002
+
+
+def test_a_script_for_another_platform_is_not_sent(machines: Machines) -> None:
+    instance = machines.start()
+    command = machines.send(instance, DocumentName="AWS-RunShellScript")
+    assert machines.ask("next", instance=instance)[0] == 204
+    told = machines.told(command, instance)
+    assert (told["Status"], told["StatusDetails"]) == ("Failed", "InvalidPlatform")
+
+
+def test_a_machine_sees_that_its_command_is_cancelled(machines: Machines) -> None:
+    instance = machines.start()
+    command = machines.send(instance)
+    machines.ask("next", instance=instance)
+    asked = {"command_id": command, "instance": instance}
+    assert machines.ask("status", **asked) == (200, {"status": "InProgress"})
+    machines.ssm.cancel_command(CommandId=command)
+    assert machines.ask("status", **asked) == (200, {"status": "Cancelling"})
+    assert machines.ask("status", command_id="unknown", instance=instance)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("given", "targets", "up", "expected"),
+    [("3", 10, True, 3), ("10%", 15, True, 2), ("10%", 15, False, 1), ("0", 4, False, 0), ("100%", 7, True, 7)],
+)
+def test_thresholds_are_numbers_or_percentages(given: str, targets: int, up: bool, expected: int) -> None:
+    assert threshold(given, targets, up=up) == expected
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 6), st.lists(st.booleans(), min_size=6, max_size=6))
+def test_no_more_machines_than_wanted_and_none_after_too_many_errors(
+    count: int, at_once: int, errors: int, good: list[bool]
+) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    names = [f"i-{number}" for number in range(count)]
+    command = Command(
+        "x", names, now, delivery_s=30, execution_s=60, max_concurrency=str(at_once), max_errors=str(errors)
+    )
+    begun: list[str] = []
+    failed = 0
+    while not all(not each.live for each in command.invocations.values()):
+        command.settle(now)
+        taken = [name for name in names if name not in begun and command.fetch(name, now)]
+        assert len(taken) <= at_once
+        assert not taken or failed <= errors
+        begun += taken
+        for name in taken:
+            fine = good[names.index(name)]
+            failed += not fine
+            command.report(name, "Success" if fine else "Failed", int(not fine), "", "", now)
+        command.settle(now)
+    terminated = [each for each in command.invocations.values() if each.details == "Terminated"]
+    assert bool(terminated) == (failed > errors and len(begun) < count)
+    assert command.status == ("Failed" if failed else "Success")

@@ -20,6 +20,8 @@ def sample(prop: Property, variant: int = 0) -> Any:
             return f'{{"key": "value-{variant}"}}'
         case Kind.ARCHIVE:
             return Archive(assets={"a.py": Asset(text=str(variant))}, hash=f"hash-{variant}")
+        case Kind.ASSET:
+            return Asset(text=str(variant), hash=f"hash-{variant}")
         case Kind.MAP:
             return {"key": f"value-{variant}"}
         case Kind.BLOCK:
