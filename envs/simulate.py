@@ -121,7 +121,6 @@ def _on_hosts(
         if isinstance(spec.source, ReplaySource):
             paths = hosts.upload(spec.source.paths)
             spec = spec.model_copy(update={"source": spec.source.model_copy(update={"paths": paths})})
-        spec = spec.model_copy(update={"start_at_us": hosts.agreed_start_us(spec)})
         interrupted = hosts.carry_out(plan(spec, instances, measure), spec)
         reports = hosts.reports(instances)
     merged = merge(reports, instances)

@@ -11,7 +11,18 @@ from pydantic import ValidationError
 
 from envs.errors import FleetstreamError, UsageError
 from envs.progress import Step, console, step
-from services.simulator.hosts import PROGRESS, REPORT, STOP, TASK, HostProgress, HostReport, HostTask
+from services.simulator.hosts import (
+    AGREE_S,
+    PROGRESS,
+    READY,
+    REPORT,
+    START,
+    STOP,
+    TASK,
+    HostProgress,
+    HostReport,
+    HostTask,
+)
 from services.simulator.load import LoadSpec
 
 DOCUMENT: Final = "AWS-RunShellScript"
@@ -25,8 +36,8 @@ _GOING: Final = frozenset({"Pending", "InProgress", "Delayed", "Cancelling"})
 _LAUNCH_S: Final = 900.0
 _DELIVERY_S: Final = 60
 """How long a host that is managed may take to begin; Run Command takes 30 s at least."""
-_LEAD_S: Final = 30.0
-"""For a host's processes to start, beside its warm-ups."""
+_LEAD_S: Final = 3.0
+"""Between the word to start and the start, by the clocks that chrony keeps: time for every host to read it."""
 _WARM_UPS: Final = 4
 """A warm-up is done up to three times, and takes a moment more each time."""
 _TAIL_S: Final = 180.0
@@ -51,6 +62,7 @@ class Hosts:
         self._run_id = run_id
         self._scaling, self._ssm, self._s3 = (session.client(name) for name in ("autoscaling", "ssm", "s3"))
         self.failures: list[str] = []
+        self._started = False
 
     def check(self, count: int) -> None:
         """Raises `UsageError` when the group does not take so many."""
@@ -84,7 +96,7 @@ class Hosts:
                 lambda: self._some(self._managed(found), count, "managed by SSM"),
             )
             command = self._send(ready, _READY, _LAUNCH_S, "prepare")
-            self._follow(command, ready, current, _LAUNCH_S, lambda: "fetching the simulator")
+            self._follow(command, ready, current, _LAUNCH_S, lambda _: "fetching the simulator")
             if self.failures:
                 raise FleetstreamError(f"hosts are not ready: {'; '.join(self.failures)}")
             current.detail = ", ".join(ready)
@@ -123,29 +135,39 @@ class Hosts:
                 current.update(f"{number + 1} of {len(paths)}")
         return tuple(keys)
 
-    @staticmethod
-    def agreed_start_us(spec: LoadSpec) -> int:
-        """When all hosts begin, by the clocks that chrony keeps: late enough for every one of them to be warm."""
-        return round((time.time() + _LEAD_S + _WARM_UPS * spec.warmup_seconds) * 1e6)
-
     def carry_out(self, tasks: Mapping[str, HostTask], spec: LoadSpec) -> bool:
         """Has every host do its part. Returns whether Ctrl-C ended that early: what was done is reported all the
         same."""
         instances = list(tasks)
         for instance, task in tasks.items():
             self._put(f"{instance}/{TASK}", task.model_dump_json())
-        began = (spec.start_at_us or 0) / 1e6
-        limit = max(0.0, began - time.time()) + spec.seconds + spec.delivery_timeout_s + _TAIL_S
+        limit = AGREE_S + _WARM_UPS * spec.warmup_seconds + spec.seconds + spec.delivery_timeout_s + _TAIL_S
         with step(f"load on {len(instances)} hosts for {spec.seconds:g} s") as current:
             command = self._send(instances, [f"fleetstream-host s3://{self._bucket}/{self._folder}"], limit, "load")
             try:
-                self._follow(command, instances, current, limit + _DELIVERY_S, lambda: self._progress(instances))
+                self._follow(
+                    command, instances, current, limit + _DELIVERY_S, lambda all_go: self._lead(instances, all_go)
+                )
             except KeyboardInterrupt:
                 console.print("the hosts are told to stop; once more to cancel their command at once")
                 self._stop(command, instances, current)
                 return True
             current.detail = self._progress(instances)
         return False
+
+    def _lead(self, instances: Sequence[str], all_go: bool) -> str:
+        """Gives the start once every host is ready, or lets them all end when one has ended before; says how far
+        they are."""
+        if not self._started:
+            ready = [one for one in instances if self._get(f"{one}/{READY}") is not None]
+            if len(ready) < len(instances) and all_go:
+                return f"{len(ready)} of {len(instances)} ready"
+            self._started = True
+            if len(ready) == len(instances):
+                self._put(START, str(round((time.time() + _LEAD_S) * 1e6)))
+            else:
+                self._put(STOP, "")
+        return self._progress(instances)
 
     def reports(self, instances: Sequence[str]) -> dict[str, HostReport]:
         """What the hosts reported, of those that did."""
@@ -162,7 +184,7 @@ class Hosts:
         """Asks the hosts to end and to report; those that do not are cut off."""
         try:
             self._put(STOP, "")
-            self._follow(command, instances, current, _STOP_S, lambda: "stopping")
+            self._follow(command, instances, current, _STOP_S, lambda _: "stopping")
         except (KeyboardInterrupt, FleetstreamError):
             self._ssm.cancel_command(CommandId=command)
 
@@ -180,14 +202,17 @@ class Hosts:
         return answer["Command"]["CommandId"]
 
     def _follow(
-        self, command: str, instances: Sequence[str], current: Step, seconds: float, tell: Callable[[], str]
+        self, command: str, instances: Sequence[str], current: Step, seconds: float, tell: Callable[[bool], str]
     ) -> None:
-        """Until the command has ended on every host; notes where that was not well."""
+        """Until the command has ended on every host; notes where that was not well. `tell` says how far they are,
+        told whether all of them still go."""
 
         def look() -> tuple[list[dict[str, Any]] | None, str]:
             found = [self._invocation(command, instance) for instance in instances]
             going = [one for one in found if one["Status"] in _GOING]
-            return (None if going else found), f"{tell()}, {len(found) - len(going)} of {len(found)} done"
+            return (
+                None if going else found
+            ), f"{tell(len(going) == len(found))}, {len(found) - len(going)} of {len(found)} done"
 
         for one in _until(current, f"command {command}", seconds, look):
             if one["Status"] != "Success":

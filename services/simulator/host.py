@@ -26,8 +26,11 @@ from services.consumer.measure import Consume, ConsumeResult
 from services.errors import ServiceError
 from services.kafka import end_offsets
 from services.simulator.hosts import (
+    AGREE_S,
     PROGRESS,
+    READY,
     REPORT,
+    START,
     STOP,
     TASK,
     HostProgress,
@@ -45,6 +48,7 @@ SHARED: Final = "FLEETSTREAM_SHARED"
 INSTANCE: Final = "AWS_SSM_INSTANCE_ID"
 _PLACE: Final = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<prefix>.+?)/?")
 _EVERY_S: Final = 2.0
+_LOOK_S: Final = 0.25
 _PEERS_S: Final = 60.0
 """How long after its own load's end the measuring host waits for the others to end theirs."""
 _ABSENT: Final = ("404", "NoSuchKey")
@@ -63,7 +67,11 @@ class Place:
 
     def read(self, name: str) -> bytes:
         """An object of this host. Raises `ServiceError`."""
-        key = f"{self.prefix}/{self.instance}/{name}"
+        return self.read_shared(f"{self.instance}/{name}")
+
+    def read_shared(self, name: str) -> bytes:
+        """An object of the run, named from its folder on. Raises `ServiceError`."""
+        key = f"{self.prefix}/{name}"
         try:
             return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except (ClientError, BotoCoreError) as error:
@@ -152,23 +160,35 @@ def run(place: Place) -> HostReport:
         spec = _local(task.load, place, folder)
         load = Load(spec, folder / "load", clock)
         with ExitStack() as consuming:
-            consume, late_us = None, 0
+            consume = None
             if task.measure is not None:
                 consume = consuming.enter_context(Consume(task.measure, folder / "load", clock))
                 consume.start()
                 consume.ready()
-                late_us = clock.now_us() - (spec.start_at_us or clock.now_us())
             with _Word(place, load) as word:
-                result = load.run(word.hear)
+                result = load.run(word.hear, agree=lambda: _agreed(place, load))
             measured = None
-            if late_us > 0:
-                # The others' first messages may have passed: what is not among those read would be called lost.
-                result.troubles.append(f"nothing is measured: the consumer was ready {late_us / 1e6:.1f} s too late")
-            elif consume is not None:
+            if consume is not None:
                 _wait_for(place, task.peers)
                 measured = _measured(consume.finish())
         _share(place, folder / "load")
         return _report(result, clock_check, clock.drift_us(), measured)
+
+
+def _agreed(place: Place, load: Load) -> int:
+    """Says that this host is ready, and waits for the start that all are given; 0 when it is told to end instead.
+
+    Raises `ServiceError` when no start comes.
+    """
+    place.write(READY, "")
+    deadline = time.monotonic() + AGREE_S
+    while not load.stopping:
+        if place.has(START):
+            return int(place.read_shared(START))
+        if time.monotonic() > deadline:
+            raise ServiceError(f"no start was given within {AGREE_S:g} s: are the other hosts not ready?")
+        time.sleep(_LOOK_S)
+    return 0
 
 
 def _local(spec: LoadSpec, place: Place, folder: Path) -> LoadSpec:

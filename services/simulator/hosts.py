@@ -19,8 +19,12 @@ from services.simulator.source import GeneratedSource, ReplaySource
 
 PREFIX: Final = "simulations/"
 """Where runs of several hosts are in the simulators' bucket: ``simulations/<run>/<instance>/...``."""
-TASK, PROGRESS, REPORT, STOP = "task.json", "progress.json", "report.json", "stop"
-"""The objects of a host, and the one of the run that tells all hosts to end early."""
+TASK, PROGRESS, READY, REPORT = "task.json", "progress.json", "ready", "report.json"
+"""The objects of a host; by `READY` it says that it is warm, and that its consumer misses nothing from then on."""
+START, STOP = "start", "stop"
+"""Objects of the run: when all hosts begin (microseconds since the epoch), and that they are to end early."""
+AGREE_S: Final = 600.0
+"""How long a host that is ready waits for the others to be."""
 MOST: Final = 50
 """Instances that one command of Run Command names (Systems Manager API Reference, SendCommand)."""
 

@@ -53,8 +53,7 @@ class LoadSpec(BaseModel):
     broker keeps up; they are in no count of the load. `tick_us`: the messages of one tick leave together.
     `partitions`: how many the topic has; with a rate, a device's messages are grouped so that a tick touches few of
     them. `delivery_timeout_s` bounds how long a broker may be away before a message is given up. `real_time`: ask for
-    real-time priority while the load runs. `start_at_us`: when the load itself begins (microseconds since the epoch),
-    as agreed with other hosts; who is not ready then begins at once.
+    real-time priority while the load runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,7 +75,6 @@ class LoadSpec(BaseModel):
     connect_timeout_s: float = Field(default=20.0, gt=0)
     delivery_timeout_s: float = Field(default=30.0, gt=0)
     real_time: bool = True
-    start_at_us: int | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _one_pace(self) -> Self:
@@ -158,11 +156,15 @@ class Load:
         return {name: producer.worker.process.pid for name, producer in self._producers.items()}
 
     def run(
-        self, on_progress: OnProgress = lambda _: None, during: AbstractContextManager[Any] | None = None
+        self,
+        on_progress: OnProgress = lambda _: None,
+        during: AbstractContextManager[Any] | None = None,
+        agree: Callable[[], int] = lambda: 0,
     ) -> LoadResult:
         """Warms up, sends the load, waits for its acknowledgements and returns the account.
 
-        `during` is entered for the load alone, after the warm-up.
+        `during` is entered for the load alone, after the warm-up. Before that `agree` waits for whoever else sends,
+        and returns when all begin, in microseconds since the epoch; whoever is later than that begins at once.
 
         Ctrl-C is like `stop`. Raises `LoadError` when the load could not begin; a process or a broker that dies later
         is part of the result.
@@ -175,8 +177,9 @@ class Load:
                 if round(self._warmup_rate * self.spec.warmup_seconds):
                     self._warm_up(on_progress)
                     self._stop.wait(_REST_SECONDS)
+                agreed_us = 0 if self.stopping else agree()
                 with during or nullcontext():
-                    self._begin("load", "result", self.spec.seconds, on_progress)
+                    self._begin("load", "result", self.spec.seconds, on_progress, agreed_us)
             except KeyboardInterrupt:
                 self.stop()
                 self._listen("result", _GRACE_SECONDS, on_progress)
@@ -232,16 +235,16 @@ class Load:
             if self._stop.is_set() or max(one.get("behind_us", 0) for one in told) < _KEPT_UP_US:
                 break
 
-    def _begin(self, phase: str, until: str, seconds: float, on_progress: OnProgress) -> None:
-        """Tells everybody when `phase` starts, and listens until all have said `until`."""
+    def _begin(self, phase: str, until: str, seconds: float, on_progress: OnProgress, agreed_us: int = 0) -> None:
+        """Tells everybody when `phase` starts, not before `agreed_us`, and listens until all have said `until`."""
         if self._stop.is_set():
             return
         self._phase = phase
         for producer in self._producers.values():
             producer.heard.pop("progress", None)
             producer.rate, producer.late_us = 0.0, 0
-        now_us, agreed_us = self.clock.now_us(), self.spec.start_at_us if phase == "load" else None
-        self._started_us = max(now_us + _START_DELAY_US, agreed_us or 0)
+        now_us = self.clock.now_us()
+        self._started_us = max(now_us + _START_DELAY_US, agreed_us)
         for producer in self._producers.values():
             producer.worker.send({"do": phase, "start_us": self._started_us})
         ahead = (self._started_us - now_us) / 1e6

@@ -289,7 +289,7 @@ def test_producers_end_when_their_coordinator_is_killed(kafka: Any, tmp_path: Pa
 def test_a_load_begins_when_it_was_agreed(kafka: Any, tmp_path: Path) -> None:
     clock = Clock.anchored()
     agreed = clock.now_us() + 4_000_000
-    result = Load(spec(kafka.connection(), start_at_us=agreed), tmp_path, clock).run()
+    result = Load(spec(kafka.connection()), tmp_path, clock).run(agree=lambda: agreed)
     check(result)
     assert result.complete
     # Whoever is ready too late begins at once, never earlier.
