@@ -14,6 +14,7 @@ _REAL_TIME: Final = 1
 """The lowest real-time priority is before everything that has none; the kernel's own threads stay before it."""
 _NONE: Final = re.compile(r"(?!)")
 _LATER: Final = 10
+AS_ASKED: Final = "normal priority, as asked"
 
 
 def run_on_time() -> str:

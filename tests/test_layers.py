@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("analytics", "artifacts", "envs", "infra", "services")
+PACKAGES = ("analytics", "artifacts", "benchmarks", "envs", "infra", "services")
 
 # What a package may import of this project besides itself, and which libraries it must do without.
 ALLOWED = {
@@ -15,6 +15,7 @@ ALLOWED = {
     "artifacts": set(),
     "infra": {"services.contract", "artifacts"},
     "envs": {"services", "analytics", "artifacts"},
+    "benchmarks": {"services", "envs"},
 }
 FORBIDDEN = {
     "services": {"pulumi", "pulumi_aws", "pyspark", "moto"},
@@ -22,6 +23,7 @@ FORBIDDEN = {
     "artifacts": {"pulumi", "pulumi_aws", "pyspark", "moto", "boto3"},
     "infra": {"pyspark", "moto", "boto3"},
     "envs": {"pulumi_aws"},
+    "benchmarks": {"pulumi", "pulumi_aws", "pyspark", "moto", "boto3"},
 }
 
 

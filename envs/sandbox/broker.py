@@ -26,11 +26,11 @@ _PATIENCE_S: Final = 180.0
 """It starts in some seconds; an old laptop that compiles something beside it takes much longer."""
 
 _FAILURE: Final = "failure.json"
-_UNHURRIED: Final = r"C[12] Compiler|ZWorker"
+UNHURRIED: Final = r"C[12] Compiler|ZWorker"
 """The JVM's threads that no request waits for. Collecting at real-time priority took a core from the requests for
 0.1 to 0.2 s a time; the threads that stop all others at a safepoint are waited for and stay in."""
 
-_JVM: Final = (
+JVM: Final = (
     "-Xms1g",
     # What is collected late, because something else had the processors, is room and not a stop.
     "-XX:SoftMaxHeapSize=1g",
@@ -91,7 +91,7 @@ def _start(state_dir: Path, port: int, server_properties: Mapping[str, str], too
         f"-Dlog4j2.configurationFile={broker_handler.SOURCES / 'log4j2.properties'}",
     ]
     _format(java, settings, home / "data")
-    argv = [*java, *_JVM, "kafka.Kafka", str(settings)]
+    argv = [*java, *JVM, "kafka.Kafka", str(settings)]
     processes.spawn(state_dir, ROLE, argv, env=account.environment(state_dir), cwd=home)
     processes.wait_until(lambda: _serves_tls(port, home / "tls"), "its start", _PATIENCE_S, state_dir, ROLE)
     kafka.admin(client_config(state_dir), timeout_s=30)
@@ -119,7 +119,7 @@ def on_time(state_dir: Path) -> Iterator[str]:
     Yields in words what it got.
     """
     record = processes.find(state_dir, ROLE)
-    with priority.raised(record.pid if record else 0, _UNHURRIED) as got:
+    with priority.raised(record.pid if record else 0, UNHURRIED) as got:
         yield got
 
 

@@ -170,6 +170,14 @@ WINDOWS_PYTHON: Final = JarSet(
 )
 """What a guest executable carries; fetched when one is packaged."""
 
+KAFKA_TOOLS: Final = JarSet(
+    short_title="Apache Kafka's own tools",
+    name="kafka-tools",
+    version=versions.KAFKA,
+    modules=(Module("org.apache.kafka", "kafka-tools", versions.KAFKA),),
+)
+"""What Kafka measures itself with; fetched when the benchmark compares with it."""
+
 ALL: Final = (KAFKA, S3A, COMPILER)
 """What every environment needs."""
 

@@ -20,7 +20,7 @@ from services.consumer.histogram import Recorder
 from services.consumer.tracker import Tracker
 from services.errors import ServiceError
 from services.kafka import LOW_LATENCY_CONSUMER
-from services.priority import run_on_time
+from services.priority import AS_ASKED, run_on_time
 from services.workers import Channel, stop_collecting_garbage
 
 LEGS: Final = ("end_to_end", "due_to_sent", "sent_to_received", "sent_to_broker", "broker_to_received")
@@ -29,6 +29,11 @@ LEGS: Final = ("end_to_end", "due_to_sent", "sent_to_received", "sent_to_broker"
 
 _BATCH: Final = 2000
 _POLL_SECONDS: Final = 0.2
+_COUNT_AT_ONCE: Final = 256
+"""Messages are received as they come and counted so many at a time: NumPy's calls cost the same for one message as
+for hundreds. Nothing is received while they are counted, so that must not take long either."""
+_HOLD_SECONDS: Final = 0.01
+"""How long a few messages wait to be counted together."""
 _BROKER_SECONDS: Final = 5.0
 _STORE_EVERY_S: Final = 0.5
 _PACK_AFTER_S: Final = 5
@@ -50,6 +55,7 @@ class ConsumerTask(BaseModel):
     result: Path
     idle_seconds: float
     connect_timeout_s: float
+    real_time: bool
 
 
 class Reader:
@@ -66,6 +72,9 @@ class Reader:
         """The next offset to read of every partition that is assigned."""
         self._ends: dict[tuple[str, int], int] = {}
         self._uncommitted: set[tuple[str, int]] = set()
+        self._held: list[Message] = []
+        """Messages that were received and are not counted yet, and when they came: how many at which time (us)."""
+        self._came: list[tuple[int, int]] = []
         self._expelled = False
         """Whether the group has dropped this member, which has not got its partitions back yet."""
         self._failure: ServiceError | None = None
@@ -141,6 +150,7 @@ class Reader:
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Hands partitions over: the next member starts behind the last message counted here."""
+        self._count()
         places = [place for w in partitions if (place := (w.topic, w.partition)) in self._next]
         try:
             if places:
@@ -152,6 +162,7 @@ class Reader:
 
     def _dropped(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """The group took this member for dead; what comes after the last commit will be read again."""
+        self._count()
         self._expelled = True
         self._forget(partitions)
 
@@ -180,13 +191,15 @@ class Reader:
         now = time.monotonic()
         store_at, report_at, heard_at = now + _STORE_EVERY_S, now + 1, now
         while not channel.stopping:
-            first = consumer.poll(_POLL_SECONDS)
+            first = consumer.poll(_HOLD_SECONDS if self._held else _POLL_SECONDS)
             if self._failure is not None:
                 raise self._failure
             now = time.monotonic()
             if first is not None:
                 heard_at = now
-                self._count([first, *consumer.consume(_BATCH, 0)])
+                self._hold([first, *consumer.consume(_BATCH, 0)])
+            if first is None or len(self._held) >= _COUNT_AT_ONCE or now >= min(store_at, report_at):
+                self._count()
             if now >= store_at:
                 store_at = now + _STORE_EVERY_S
                 self._store()
@@ -197,10 +210,11 @@ class Reader:
                 self._report()
             if not finishing and channel.told("finish") is not None:
                 finishing, heard_at = True, now
-            if finishing and self._drained():
+            if finishing and not self._held and self._drained():
                 return "drained"
             if finishing and now - heard_at > self._task.idle_seconds:
                 return "idle"
+        self._count()
         return "stopped"
 
     def _drained(self) -> bool:
@@ -216,13 +230,24 @@ class Reader:
             return False
         return all(self._next[where] >= end for where, end in self._ends.items())
 
-    def _count(self, messages: list[Message]) -> None:
-        """The hot path: one batch, received now."""
+    def _hold(self, messages: list[Message]) -> None:
+        """The hot path: these were received now."""
         received_us = self._clock.now_us()
         if errors := [error for message in messages if (error := message.error()) is not None]:
             for error in errors:
                 self._note(f"{error.name()}: {error.str()}")
             messages = [message for message in messages if message.error() is None]
+        self._held += messages
+        self._came.append((len(messages), received_us))
+
+    def _count(self) -> None:
+        """Counts what was received."""
+        messages, came = self._held, self._came
+        if not messages:
+            return
+        self._held, self._came = [], []
+        counts, times = zip(*came, strict=True)
+        received_us = np.repeat(np.asarray(times, dtype=np.int64), counts)
         values: list[bytes] = [message.value() or b"" for message in messages]
         found, unreadable = read_heads(values)
         for heads in found:
@@ -242,20 +267,23 @@ class Reader:
                 # Not so for what was fetched before its partition was handed over, which the next member reads again.
                 self._next[at] = (message.offset() or 0) + 1
 
-    def _time(self, heads: Heads, new: NDArray[np.bool_], messages: list[Message], received_us: int) -> None:
+    def _time(
+        self, heads: Heads, new: NDArray[np.bool_], messages: list[Message], received: NDArray[np.int64]
+    ) -> None:
         """Records how long each leg of the new ones took."""
         count = int(np.count_nonzero(new))
         if not count:
             return
         self.consumed += count
-        self._first_us = self._first_us or received_us
-        self._last_us = received_us
         every = count == len(new)
+        places = heads.places if every else heads.places[new]
+        received_us = received[places]
+        self._first_us = self._first_us or int(received_us[0])
+        self._last_us = max(self._last_us, int(received_us[-1]))
         due_us, sent_us = (heads.due_us, heads.sent_us) if every else (heads.due_us[new], heads.sent_us[new])
         seconds, legs = due_us // 1_000_000, self._legs
         legs["end_to_end"].record(seconds, received_us - due_us)
         legs["due_to_sent"].record(seconds, sent_us - due_us)
-        places = heads.places if every else heads.places[new]
         kind, _ = messages[int(places[0])].timestamp()
         if kind == TIMESTAMP_LOG_APPEND_TIME:
             stamps = [messages[place].timestamp()[1] for place in places.tolist()]
@@ -316,7 +344,7 @@ def main() -> int:
     channel = Channel()
     task = ConsumerTask.model_validate(channel.task)
     # First of all: threads that the Kafka client starts inherit what this one has.
-    priority = run_on_time()
+    priority = run_on_time() if task.real_time else AS_ASKED
     try:
         reader = Reader(task, channel)
         reader.start()

@@ -29,6 +29,7 @@ class ConsumeSpec(BaseModel):
 
     Everything from the moment of being ready on is read. Messages of `warmup_topic` are read and counted apart; they
     warm up the same path. `idle_seconds`: how long the end of the stream may fail to arrive before it is given up.
+    `real_time`: ask for real-time priority.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class ConsumeSpec(BaseModel):
     processes: int = Field(default=1, ge=1, le=99)
     idle_seconds: float = Field(default=10.0, gt=0)
     connect_timeout_s: float = Field(default=20.0, gt=0)
+    real_time: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class Consume:
                 result=result,
                 idle_seconds=spec.idle_seconds,
                 connect_timeout_s=spec.connect_timeout_s,
+                real_time=spec.real_time,
             )
             log = self._directory / f"{name}.log"
             worker = Worker(name, "services.consumer", task.model_dump(mode="json"), log)

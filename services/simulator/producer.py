@@ -20,7 +20,7 @@ from services.connection import ConnectionSpec
 from services.errors import ServiceError
 from services.kafka import LOW_LATENCY_PRODUCER
 from services.partitions import partitions_of
-from services.priority import run_on_time
+from services.priority import AS_ASKED, run_on_time
 from services.simulator import journal
 from services.simulator.feed import Block, Feed, Group
 from services.simulator.fleet import Fleet
@@ -35,6 +35,11 @@ _STOP_FLUSH_SECONDS: Final = 5.0
 _BURST: Final = 64
 """How many groups of messages a late producer sends before it serves delivery reports again."""
 _LONGEST_SLEEP_US: Final = 50_000
+_LOOK_AGAIN_US: Final = 100
+_PATIENCE_US: Final = 5_000
+"""How long what is due waits for what is in flight, so that it leaves in one request. The Kafka client's thread does
+not sleep while messages wait behind a request (librdkafka, rd_kafka_broker_producer_serve: "next_wakeup = now"): it
+would take the processor that the broker needs to answer. What waits longer is many messages, and leaves anyway."""
 
 REJECTIONS: Final = frozenset(
     {
@@ -125,11 +130,14 @@ class Phase:
         while block is not None and not channel.stopping:
             now = clock.now_us()
             due_us = start_us + block.groups[at].due_us
-            if now >= due_us:
-                at = self._tick(channel, block, at, now - start_us, late_us=now - due_us)
+            late_us = now - due_us
+            if late_us >= 0 and (late_us >= _PATIENCE_US or not len(client)):
+                at = self._tick(channel, block, at, now - start_us, late_us)
             elif following is None:
                 # Between two ticks there is time for it.
                 following = next(ahead, None)
+            elif late_us >= 0:
+                clock.sleep_until(now + _LOOK_AGAIN_US)
             else:
                 clock.sleep_until(min(due_us, now + _LONGEST_SLEEP_US))
             client.poll(0)
@@ -329,7 +337,7 @@ def main() -> int:
     while (told := channel.wait_told("warm-up", "load")) is not None:
         if told["do"] == "load":
             # Not before: a warm-up at real-time priority would keep the broker from compiling what it warms up.
-            priority = run_on_time() if task.real_time else "normal priority, as asked"
+            priority = run_on_time() if task.real_time else AS_ASKED
             load.run(channel, told["start_us"])
             break
         warm_up = phase(task, client, fleet, partitions_of(fleet.keys, partitions[task.warmup_topic]), warm_up=True)

@@ -1,0 +1,138 @@
+"""The benchmark's table: medians with their spread, the goals, and whether they were reached."""
+
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import confluent_kafka
+import psutil
+from rich.table import Table
+
+from benchmarks.kept import Figure, Kept
+from benchmarks.rows import Goal, Row
+from envs.toolchain import versions
+from services.awake import awake
+
+_NAMES: Final = {
+    "within_1ms": "within 1 ms",
+    "p50": "p50, ms",
+    "p99": "p99, ms",
+    "p99_6": "p99.6, ms",
+    "p99_9": "p99.9, ms",
+    "max": "max, ms",
+    "lost": "lost",
+    "not_acked": "not acknowledged",
+    "rate": "messages/s",
+    "highest_rate": "highest rate, messages/s",
+    "rdkafka_rate": "rdkafka_performance, messages/s",
+    "to_rdkafka": "of rdkafka_performance",
+    "kafka_tools_rate": "Kafka's own tools, messages/s",
+    "to_kafka_tools": "of Kafka's own tools",
+    "producer_mb": "producer, MB",
+    "consumer_mb": "consumer, MB",
+    "grown_mb": "grown, MB",
+    "broker_cores": "processors, broker",
+    "producer_cores": "processors, producer",
+    "consumer_cores": "processors, consumer",
+    "steal": "taken by the host",
+    "kafka_ack_p99": "Kafka's ProducerPerformance to the acknowledgement, p99, ms",
+    "kafka_one_p99": "Kafka's EndToEndLatency, one message in flight, p99, ms",
+}
+_COSTS: Final = ("broker_cores", "producer_cores", "consumer_cores", "steal")
+_SHARES: Final = ("within_1ms", "steal")
+_RATIOS: Final = ("to_rdkafka", "to_kafka_tools")
+_WHOLE: Final = ("rate", "highest_rate", "rdkafka_rate", "kafka_tools_rate", "lost", "not_acked", "grown_mb")
+
+
+def machine() -> dict[str, str]:
+    """What it was measured on, in words."""
+    cpu = next(
+        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
+    with awake() as kept:
+        words = kept.words
+    return {
+        "processors": f"{len(os.sched_getaffinity(0))} x {cpu}, {words}",
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "Kafka": versions.KAFKA,
+        "librdkafka": confluent_kafka.libversion()[0],
+        "Python": platform.python_version(),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def name_of(figure: str) -> str:
+    """A figure's name for people."""
+    return _NAMES.get(figure, figure)
+
+
+def value(figure: str, number: float) -> str:
+    """One number as people read it."""
+    if figure in _SHARES:
+        return f"{number:.2%}"
+    if figure in _RATIOS:
+        return f"{number:.2f}x"
+    if figure in _WHOLE:
+        return f"{number:,.0f}"
+    return f"{number:,.2f}"
+
+
+def spread(figure: str, found: Figure) -> str:
+    """The median, and the lowest and highest where they differ."""
+    median, low, high = (value(figure, number) for number in (found.median, found.low, found.high))
+    return median if low == high else f"{median} ({low} to {high})"
+
+
+def words_of(goal: Goal) -> str:
+    """A goal as people read it."""
+    if goal.limit == 0:
+        return "0"
+    return f"{'>=' if goal.at_least else '<'} {value(goal.figure, goal.limit)}"
+
+
+def verdicts(row: Row, figures: Mapping[str, Figure]) -> Iterable[tuple[str, str, str, str]]:
+    """A line a figure: name, median with spread, goal, and "reached", "missed" or nothing where there is no goal."""
+    goals = {goal.figure: goal for goal in row.goals}
+    medians = {name: found.median for name, found in figures.items()}
+    for name in dict.fromkeys((*row.shown, *goals)):
+        if name not in figures:
+            if name in goals:
+                yield name_of(name), "not measured", words_of(goals[name]), ""
+            continue
+        goal = goals.get(name)
+        verdict = "" if goal is None else "reached" if goal.met(medians) else "missed"
+        yield name_of(name), spread(name, figures[name]), "" if goal is None else words_of(goal), verdict
+    for name in ("kafka_ack_p99", "kafka_one_p99", *_COSTS):
+        if name in figures:
+            yield name_of(name), spread(name, figures[name]), "", ""
+
+
+def table(measured: Iterable[tuple[Row, Kept]]) -> Table:
+    """All rows that have rounds."""
+    shown = Table(
+        "what", "", "median (lowest to highest)", "goal", "", title="fleetstream bench", title_justify="left"
+    )
+    for row, kept in measured:
+        lines = list(verdicts(row, kept.figures))
+        for number, (name, text, goal, verdict) in enumerate(lines):
+            first = f"[bold]{row.name}[/bold]: {row.title}, {len(kept.rounds)} rounds" if not number else ""
+            color = {"reached": "green", "missed": "yellow"}.get(verdict, "")
+            shown.add_row(
+                first,
+                name,
+                text,
+                goal,
+                f"[{color}]{verdict}[/{color}]" if color else "",
+                end_section=number == len(lines) - 1,
+            )
+    return shown
