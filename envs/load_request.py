@@ -21,7 +21,7 @@ class LoadRequest(BaseModel):
     rate: float = Field(default=5000, gt=0)
     seconds: float = Field(default=30, gt=0, le=86400)
     processes: int = Field(default=1, ge=1, le=99)
-    devices: int = Field(default=100, ge=1, le=100_000)
+    devices: int = Field(default=100, ge=1, le=10_000_000)
     device_column: str | None = None
     speed: float | None = Field(default=None, gt=0)
     seed: int = Field(default=1, ge=0)

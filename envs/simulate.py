@@ -12,7 +12,7 @@ from rich.table import Table
 
 from envs import lifecycle, measurement, runs
 from envs.environment import Environment
-from envs.errors import FleetstreamError
+from envs.errors import FleetstreamError, UsageError
 from envs.load_request import LoadRequest
 from envs.progress import console, step
 from envs.simulator_hosts import Hosts
@@ -24,8 +24,10 @@ from services.errors import ServiceError
 from services.kafka import bootstrap_servers, end_offsets
 from services.simulator.hosts import MOST, Merged, merge, plan
 from services.simulator.load import Load, LoadSpec
+from services.simulator.profile import Profile
 from services.simulator.result import LoadProgress
-from services.simulator.source import ReplaySource
+from services.simulator.source import GeneratedSource, ReplaySource
+from services.simulator.traffic import Order, Traffic
 
 INTERRUPTED: Final = 130
 _KEPT_UP: Final = 0.99
@@ -37,15 +39,53 @@ _TOGETHER_MS: Final = 100.0
 
 
 class Request(LoadRequest):
-    """What the user asked for. Without `hosts` the load runs here."""
+    """What the user asked for. Without `hosts` the load runs here; `profile` takes the place of the rate, `size` is
+    in bytes and for generated messages only; `order` to `disordered` are a `Traffic`.
+    """
 
+    profile: str | None = None
+    size: int | None = Field(default=None, ge=100, le=65_536)
+    order: Order = "turn"
+    skew: float = Field(default=0.0, ge=0, le=4)
+    churn: float = Field(default=0.0, ge=0, le=1)
+    late: float = Field(default=0.0, ge=0, le=1)
+    disordered: float = Field(default=0.0, ge=0, le=1)
     hosts: int | None = Field(default=None, ge=1, le=MOST)
     keep_hosts: bool = False
+
+    def source(self) -> ReplaySource | GeneratedSource:
+        """Where the messages come from. Raises `UsageError`."""
+        source = super().source()
+        if self.size is None:
+            return source
+        if isinstance(source, ReplaySource):
+            raise UsageError(
+                "--size: recorded messages have a size of their own; leave it out, or leave --replay out"
+            )
+        return source.model_copy(update={"size": self.size})
+
+    def pace(self) -> dict[str, Any]:
+        """The load's rate, profile, speed and length. Raises `UsageError` for a profile that says nothing."""
+        if self.profile is None:
+            rate = None if self.speed else self.rate
+            return {"rate": rate, "speed": self.speed or 1.0, "seconds": self.seconds}
+        if self.speed is not None:
+            raise UsageError("--speed: the pace is either the recorded one or that of --profile; leave one out")
+        try:
+            profile = Profile.parse(self.profile, self.seconds)
+        except ServiceError as error:
+            raise UsageError(f"--profile: {error}") from error
+        return {"profile": profile, "seconds": profile.length}
+
+    def traffic(self) -> Traffic:
+        """Who sends when."""
+        named = ("order", "skew", "churn", "late", "disordered", "seed")
+        return Traffic(**{name: getattr(self, name) for name in named})
 
 
 def run(environment: Environment, asked: Request, json_path: Path | None = None) -> int:
     """Sends the load and tells what became of it. Returns the exit code."""
-    source = asked.source()
+    source, pace = asked.source(), asked.pace()
     lifecycle.require(environment)
     environment.enter()
     outputs = environment.engine().outputs()
@@ -60,9 +100,8 @@ def run(environment: Environment, asked: Request, json_path: Path | None = None)
             warmup_topic=canary,
             run_id=f"r{datetime.now(UTC):%H%M%S}{secrets.token_hex(2)}",
             source=source,
-            seconds=asked.seconds,
-            rate=None if asked.speed else asked.rate,
-            speed=asked.speed or 1.0,
+            **pace,
+            traffic=asked.traffic(),
             processes=asked.processes,
             warmup_seconds=asked.warm_up,
         )

@@ -1,13 +1,14 @@
 """The verb `simulate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from envs import project
 from envs.errors import UsageError
 from envs.options import Emulated, EnvironmentName, JsonPath, SandboxName, selected
+from services.simulator.profile import FORMS
 
 
 def simulate(
@@ -28,6 +29,20 @@ def simulate(
     speed: Annotated[
         float | None, typer.Option(help="Replay at this multiple of the recorded 1 Hz pace instead of --rate.")
     ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help=f"Rate over time instead of --rate: {FORMS}.", show_default=False)
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Bytes of a generated message, 100 to 65536.")] = None,
+    order: Annotated[
+        Literal["turn", "random", "in-step"],
+        typer.Option(help="Who sends next: devices in turn, any, or any of one partition a tick."),
+    ] = "turn",
+    skew: Annotated[
+        float, typer.Option(help="How much more the busiest devices send (Zipf), with another order.")
+    ] = 0,
+    churn: Annotated[float, typer.Option(help="Share of the active devices that others replace each minute.")] = 0,
+    late: Annotated[float, typer.Option(help="Share of devices that report long after they measured.")] = 0,
+    disordered: Annotated[float, typer.Option(help="Share of devices whose readings come swapped in pairs.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 1,
     warm_up: Annotated[float, typer.Option(help="Seconds of the same load on the canary topic before.")] = 5,
     hosts: Annotated[
@@ -57,6 +72,13 @@ def simulate(
         devices=devices,
         device_column=device_column,
         speed=speed,
+        profile=profile,
+        size=size,
+        order=order,
+        skew=skew,
+        churn=churn,
+        late=late,
+        disordered=disordered,
         seed=seed,
         warm_up=warm_up,
         hosts=hosts,

@@ -137,6 +137,7 @@ def plan(spec: LoadSpec, places: Sequence[str], measure: ConsumeSpec | None) -> 
                     "run_id": f"{spec.run_id}h{number:02d}",
                     "source": source,
                     "rate": None if spec.rate is None else spec.rate / count,
+                    "profile": None if spec.profile is None else spec.profile.shared(count),
                 }
             ),
             measure=measure if number == 0 else None,

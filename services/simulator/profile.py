@@ -130,6 +130,10 @@ class Profile(BaseModel):
             raise ProfileError(f"load profile {text!r} is not understood. There are: {FORMS}") from error
         return cls.read(Path(text))
 
+    def shared(self, count: int) -> Self:
+        """The part of one of `count` that send it together."""
+        return self.model_copy(update={"rates": tuple(rate / count for rate in self.rates)})
+
     @property
     def length(self) -> float:
         """Seconds from its start to its end."""

@@ -1,5 +1,6 @@
 """How a load alone is judged."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from envs.errors import UsageError
 from envs.load_request import checked
 from envs.simulate import Request, conclude
 from envs.simulator_hosts import Hosts
+from services.simulator.source import GeneratedSource
+from services.simulator.traffic import Traffic
 
 
 def report(**changes: Any) -> dict[str, Any]:
@@ -48,6 +51,38 @@ def test_the_exit_code_says_whether_it_failed_or_missed_a_level(changes: dict[st
 def test_an_option_that_cannot_be_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"--{next(iter(wrong))}: "):
         checked(Request, **wrong)
+
+
+def test_a_profile_takes_the_place_of_the_rate() -> None:
+    pace = checked(Request, profile="ramp:100-300", seconds=10).pace()
+    assert pace["seconds"] == 10
+    assert pace["profile"].total == 2_000
+    assert checked(Request, rate=7).pace() == {"rate": 7, "speed": 1.0, "seconds": 30}
+    assert checked(Request, speed=2).pace() == {"rate": None, "speed": 2, "seconds": 30}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"profile": "ramp:x"}, "--profile: .*ramp:FROM-TO"), ({"profile": "100", "speed": 2.0}, "--speed: ")],
+)
+def test_a_pace_that_cannot_be_is_named(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        checked(Request, **wrong).pace()
+
+
+def test_a_size_is_for_generated_messages(tmp_path: Path) -> None:
+    source = checked(Request, size=250).source()
+    assert isinstance(source, GeneratedSource)
+    assert source.size == 250
+    recording = tmp_path / "drive1.csv"
+    recording.write_text("ENGINE_RPM ()\n800\n810\n")
+    with pytest.raises(UsageError, match="--size: "):
+        checked(Request, size=250, replay=(recording,)).source()
+
+
+def test_who_sends_is_passed_on() -> None:
+    traffic = checked(Request, order="random", skew=1.2, late=0.1, seed=7).traffic()
+    assert traffic == Traffic(order="random", skew=1.2, late=0.1, seed=7)
 
 
 class _NoSession:

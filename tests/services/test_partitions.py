@@ -1,10 +1,15 @@
 """Keys go where Kafka's own clients put them."""
 
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envs import toolchain
+from envs.sandbox import broker_handler
 from services.partitions import murmur2, partition_of, partitions_of
 
 
@@ -26,6 +31,48 @@ def test_the_hash_is_javas(key: bytes, signed: int) -> None:
 
 def test_a_partition_is_never_negative() -> None:
     assert {partition_of(str(number).encode(), 6) for number in range(200)} == set(range(6))
+
+
+_JAVA = """
+import java.nio.charset.StandardCharsets;
+import java.util.Scanner;
+import org.apache.kafka.common.utils.Utils;
+
+public class Hashes {
+    public static void main(String[] arguments) {
+        Scanner keys = new Scanner(System.in, StandardCharsets.UTF_8);
+        StringBuilder hashes = new StringBuilder();
+        while (keys.hasNextLine()) {
+            hashes.append(Utils.murmur2(keys.nextLine().getBytes(StandardCharsets.UTF_8))).append('\\n');
+        }
+        System.out.print(hashes);
+    }
+}
+"""
+
+
+def test_a_hundred_thousand_keys_hash_as_kafkas_own_class_says(tmp_path: Path) -> None:
+    tools = toolchain.find()
+    source = tmp_path / "Hashes.java"
+    source.write_text(_JAVA)
+    jars = broker_handler.jars_path(tools)
+    compiler = [tools.java, "-jar", tools.compiler_jar, "--release", "17", "-proc:none", "-d", tmp_path, "-cp", jars]
+    subprocess.run([str(part) for part in [*compiler, source]], check=True, capture_output=True)
+    random = np.random.default_rng(11)
+    lengths = random.integers(1, 40, 100_000)
+    letters = random.integers(33, 127, (100_000, 40), dtype=np.uint8)
+    keys = [row[:length].tobytes() for row, length in zip(letters, lengths.tolist(), strict=True)]
+    told = subprocess.run(
+        [str(tools.java), "-Xmx256m", "-cp", f"{jars}:{tmp_path}", "Hashes"],
+        input=b"\n".join(keys),
+        check=True,
+        capture_output=True,
+    ).stdout
+    java = np.asarray(told.split(), dtype=np.int64)
+    for partitions in (1, 6, 97):
+        found = partitions_of(np.asarray(keys, dtype=np.bytes_), partitions)
+        assert (found == (java & 0x7FFFFFFF) % partitions).all()
+    assert [murmur2(key) for key in keys[:1000]] == (java[:1000] % 2**32).tolist()
 
 
 @given(
