@@ -30,6 +30,8 @@ Tell = Callable[[str], None]
 
 MESSAGE_BYTES: Final = 200
 _LEGS: Final = ("due_to_sent", "sent_to_received")
+_ROWS: Final = 20
+"""Different messages of a device, after which it begins again: more would only take longer to prepare."""
 _SAMPLE_S: Final = 1.0
 _SETTLED: Final = 0.2
 """So much of a load has passed when its processes' memory is taken as what they start from."""
@@ -237,7 +239,7 @@ def _spec(cluster: Cluster, shape: Shape, run_id: str, topic: str, canary: str) 
         topic=topic,
         warmup_topic=canary,
         run_id=run_id,
-        source=GeneratedSource(devices=shape.devices, size=shape.size),
+        source=GeneratedSource(devices=shape.devices, size=shape.size, rows=_ROWS),
         seconds=shape.seconds,
         rate=shape.rate,
         traffic=Traffic(order=shape.order),

@@ -115,8 +115,7 @@ def latency_tools(toolchain: Toolchain, cluster: Cluster, shape: Shape, folder: 
     produce += ["--num-records", str(round(shape.rate * seconds)), "--record-size", str(shape.size)]
     produce += ["--throughput", str(round(shape.rate)), "--producer-props", f"bootstrap.servers={bootstrap}"]
     produce += ["acks=all", "enable.idempotence=true", "linger.ms=0"]
-    one_by_one = [*java, f"{_TOOLS}.EndToEndLatency", "--bootstrap-server", bootstrap, "--topic", topic]
-    one_by_one += ["--num-records", str(_PAIR), "--producer-acks", "all", "--record-size", str(shape.size)]
+    one_by_one = [*java, f"{_TOOLS}.EndToEndLatency", bootstrap, topic, str(_PAIR), "all", str(shape.size)]
     try:
         with Peer(produce, folder) as producer:
             told = producer.wait()
