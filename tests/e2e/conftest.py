@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -51,6 +52,14 @@ class Background:
         while text not in self.log.read_text():
             assert self.process.poll() is None, f"ended before {text!r}:\n{self.log.read_text()}"
             assert time.monotonic() < deadline, f"no {text!r} within {seconds} s:\n{self.log.read_text()}"
+            time.sleep(0.05)
+
+    def wait_for_match(self, pattern: str, seconds: float = 400) -> None:
+        """The same for a regular expression."""
+        deadline = time.monotonic() + seconds
+        while not re.search(pattern, self.log.read_text()):
+            assert self.process.poll() is None, f"ended before {pattern!r}:\n{self.log.read_text()}"
+            assert time.monotonic() < deadline, f"no {pattern!r} within {seconds} s:\n{self.log.read_text()}"
             time.sleep(0.05)
 
     def end(self, sent: signal.Signals = signal.SIGINT, seconds: float = 120) -> int:
