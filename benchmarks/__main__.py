@@ -58,6 +58,10 @@ def main(
             found.append((row, rows_kept))
             if not show:
                 _measure(row, rows_kept, rounds or (QUICK_ROUNDS if quick else row.rounds), tools, quick)
+        if documents:
+            # All that is kept, not only what was asked for now: a table keeps its other rows.
+            every = [(row, kept.of(row.name, _settings(row, quick), folder)) for row in known.values()]
+            publish.write([(row, one) for row, one in every if one.rounds])
     except KeyboardInterrupt:
         console.print("interrupted: the rounds that are over are kept, the same command goes on from here")
         _print(found)
@@ -66,8 +70,6 @@ def main(
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     _print(found)
-    if documents:
-        publish.write([(row, one) for row, one in found if one.rounds])
 
 
 def _settings(row: Row, quick: bool) -> dict[str, object]:

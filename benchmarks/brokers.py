@@ -25,9 +25,10 @@ from services.errors import ServiceError
 _PATIENCE_S: Final = 90.0
 _USER: Final = "bench"
 
-JVM: Final = (*(option for option in broker.JVM if not option.startswith(("-Xm", "-XX:SoftMax"))), "-Xms2g", "-Xmx2g")
-"""As the sandbox's broker, with a heap of one size: what is measured must not wait for memory of the machine."""
-JVM_OF_THREE: Final = (*JVM[:-2], "-Xms1g", "-Xmx1g")
+_JVM: Final = tuple(option for option in broker.JVM if not option.startswith(("-Xm", "-XX:SoftMax")))
+_HEAP: Final = ("-Xms2g", "-Xmx2g")
+"""Of one size, unlike the sandbox's: what is measured must not wait for memory of the machine."""
+_HEAP_OF_THREE: Final = ("-Xms1g", "-Xmx1g")
 
 PROPERTIES: Final[dict[str, str]] = {
     "auto.create.topics.enable": "false",
@@ -82,11 +83,6 @@ class Cluster:
             got = {raised.enter_context(priority.raised(pid, broker.UNHURRIED)) for pid in self.pids}
             yield ", ".join(sorted(got))
 
-    @contextlib.contextmanager
-    def as_others(self) -> Iterator[str]:
-        """The brokers at the priority of everything else."""
-        yield priority.AS_ASKED
-
 
 @contextlib.contextmanager
 def cluster(
@@ -105,7 +101,7 @@ def cluster(
     connection = ConnectionSpec(
         bootstrap=",".join(f"127.0.0.1:{client}" for client, _, _ in ports), extra=_client(secure, folder, password)
     )
-    jvm = [*(JVM if brokers == 1 else JVM_OF_THREE), *jvm]
+    jvm = [*_JVM, *(_HEAP if brokers == 1 else _HEAP_OF_THREE), *jvm]
     with ExitStack() as running:
         processes: list[subprocess.Popen[bytes]] = []
         for number, (client, internal, control) in enumerate(ports, 1):

@@ -14,7 +14,13 @@ from benchmarks.measure import Figures, Round
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "build" / "bench"
-_MEASURED: Final = ("services", "benchmarks/brokers.py", "benchmarks/measure.py", "benchmarks/peers.py")
+_MEASURED: Final = (
+    "services",
+    "benchmarks/brokers.py",
+    "benchmarks/measure.py",
+    "benchmarks/peers.py",
+    "benchmarks/rows.py",
+)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import psutil
 from benchmarks.brokers import Cluster
 from envs.errors import FleetstreamError
 from services import accounting, contract
-from services.awake import awake
+from services.awake import Kept, awake
 from services.clock import Clock
 from services.connection import ConnectionSpec
 from services.consumer.measure import Consume, ConsumeResult, ConsumeSpec
+from services.priority import AS_ASKED
 from services.simulator.load import Load, LoadSpec
 from services.simulator.result import LoadProgress, LoadResult
 from services.simulator.source import GeneratedSource
@@ -58,7 +59,8 @@ class Shape:
 
 @dataclass
 class Round:
-    """What one round gave: its figures, and by second (from the start) the latencies' median, p99 and maximum."""
+    """What one round gave: its figures, by second (from the start) the latencies' median, p99 and maximum, or for a
+    search by rate the share within 1 ms, p99 and maximum."""
 
     figures: Figures
     seconds: list[tuple[float, float, float, float]] = field(default_factory=list)
@@ -90,7 +92,7 @@ def paced(cluster: Cluster, shape: Shape, folder: Path, tell: Tell) -> Round:
             figures |= dict(zip((f"{leg}_p50", f"{leg}_p99"), consumed.legs[leg].percentiles_ms(50, 99), strict=True))
     first = consumed.per_second[0].second if consumed.per_second else 0
     seconds = [(float(one.second - first), one.p50_ms, one.p99_ms, one.max_ms) for one in consumed.per_second]
-    return Round(figures, seconds, [*load.notes, *load.troubles, *consumed.troubles, _priority(load, consumed)])
+    return Round(figures, seconds, _notes(load, consumed, usage))
 
 
 def peak(cluster: Cluster, shape: Shape, messages: int, folder: Path, tell: Tell) -> Round:
@@ -107,7 +109,7 @@ def peak(cluster: Cluster, shape: Shape, messages: int, folder: Path, tell: Tell
         **_accounted(load, consumed),
         **usage.figures(round(took * 1e6)),
     }
-    return Round(figures, notes=[*load.troubles, *consumed.troubles, _priority(load, consumed)])
+    return Round(figures, notes=_notes(load, consumed, usage))
 
 
 def memory(cluster: Cluster, shape: Shape, folder: Path, tell: Tell) -> Round:
@@ -123,7 +125,7 @@ def memory(cluster: Cluster, shape: Shape, folder: Path, tell: Tell) -> Round:
             "within_1ms": consumed.end_to_end.share_within(1),
             "max": consumed.end_to_end.max_us / 1000,
         },
-        notes=[*load.troubles, *consumed.troubles],
+        notes=_notes(load, consumed, usage),
     )
 
 
@@ -137,6 +139,8 @@ class Usage:
         self._machine = psutil.cpu_times()
         self._memory: dict[str, list[float]] = {name: [] for name in groups}
         self._spent: dict[str, float] = {}
+        self.words: list[str] = []
+        """What the processes ran on, in words."""
         self._stolen = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="usage", daemon=True)
@@ -205,7 +209,7 @@ def _run(cluster: Cluster, shape: Shape, folder: Path, tell: Tell) -> tuple[Load
 
     @contextlib.contextmanager
     def during() -> Iterator[None]:
-        with cluster.on_time() if shape.real_time else cluster.as_others():
+        with cluster.on_time() if shape.real_time else contextlib.nullcontext(AS_ASKED) as got:
             usage = Usage(
                 {
                     "broker": list(cluster.pids),
@@ -213,6 +217,7 @@ def _run(cluster: Cluster, shape: Shape, folder: Path, tell: Tell) -> tuple[Load
                     "consumer": list(consume.processes.values()),
                 }
             )
+            usage.words.append(f"broker at {got}")
             usages.append(usage)
             try:
                 yield
@@ -223,10 +228,11 @@ def _run(cluster: Cluster, shape: Shape, folder: Path, tell: Tell) -> tuple[Load
         with Consume(reading, folder / run_id, clock) as consume:
             consume.start()
             consume.ready()
-            with awake() if shape.awake else contextlib.nullcontext():
+            with awake() if shape.awake else contextlib.nullcontext(Kept("left as they are")) as processors:
                 result = load.run(lambda progress: tell(_words(progress, consume)), during())
             if result.interrupted:
                 raise KeyboardInterrupt
+            usages[0].words.append(f"processors {processors.words}")
             return result, consume.finish(), usages[0]
     finally:
         with contextlib.suppress(Exception):
@@ -248,7 +254,8 @@ def _spec(cluster: Cluster, shape: Shape, run_id: str, topic: str, canary: str) 
         tick_us=shape.tick_us,
         partitions=shape.partitions,
         real_time=shape.real_time,
-        delivery_timeout_s=60,
+        # A slow machine takes as long for a peak; it bounds the wait, nothing else.
+        delivery_timeout_s=180,
     )
 
 
@@ -284,6 +291,7 @@ def _accounted(load: LoadResult, consumed: ConsumeResult) -> Figures:
     }
 
 
-def _priority(load: LoadResult, consumed: ConsumeResult) -> str:
+def _notes(load: LoadResult, consumed: ConsumeResult, usage: Usage) -> list[str]:
     producers = sorted({one.priority for one in load.by_producer.values()})
-    return f"producers at {', '.join(producers)}, consumer at {consumed.priority}"
+    ran = [f"producers at {', '.join(producers)}", f"consumer at {consumed.priority}", *usage.words]
+    return [*load.notes, *load.troubles, *consumed.troubles, ", ".join(ran)]

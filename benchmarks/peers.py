@@ -34,7 +34,7 @@ class Peer:
     """A process of a peer, ended with its block; `words` is what it has said."""
 
     def __init__(self, argv: list[str], folder: Path) -> None:
-        self._name = argv[-1] if len(argv) < 4 else next((one for one in argv if _TOOLS in one), argv[0])
+        self._name = next((one for one in argv if _TOOLS in one), argv[0])
         self._log = (folder / f"peer-{secrets.token_hex(3)}.log").open("wb+")
         self._process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
@@ -82,25 +82,12 @@ def perf_tools(toolchain: Toolchain, cluster: Cluster, messages: int, folder: Pa
     topic = f"tools-{secrets.token_hex(3)}"
     cluster.create_topic(topic, 2)
     java, bootstrap = _java(toolchain), cluster.connection.bootstrap
-    # Both need a second to start, which is none of their rate: the consumer is there before the producer begins, and
-    # the time counts from the first message in the topic.
     consume = [*java, f"{_TOOLS}.ConsumerPerformance", "--bootstrap-server", bootstrap, "--topic", topic]
     consume += ["--messages", str(messages), "--timeout", "60000", "--hide-header"]
     produce = [*java, f"{_TOOLS}.ProducerPerformance", "--topic", topic, "--num-records", str(messages)]
     produce += ["--record-size", str(MESSAGE_BYTES), "--throughput", "-1", "--producer-props"]
     produce += [f"bootstrap.servers={bootstrap}", "acks=all", "enable.idempotence=true"]
-    config = cluster.connection.settings()
-    try:
-        with Peer(consume, folder) as consumer:
-            time.sleep(3)
-            with Peer(produce, folder) as producer:
-                producer.wait_until(lambda: sum(end_offsets(config, topic).values()) > 0)
-                started = time.monotonic()
-                producer.wait()
-                consumer.wait()
-                return messages / (time.monotonic() - started)
-    finally:
-        cluster.delete_topics(topic)
+    return _both(cluster, topic, consume, produce, messages, folder)
 
 
 def latency_tools(toolchain: Toolchain, cluster: Cluster, shape: Shape, folder: Path, tell: Tell) -> Figures:
@@ -157,6 +144,14 @@ def rdkafka_performance(cluster: Cluster, messages: int, folder: Path, tell: Tel
     produce = [program, "-P", "-c", str(messages), "-s", str(MESSAGE_BYTES), "-a", "-1", *common]
     produce += ["-X", "enable.idempotence=true", "-X", "max.in.flight.requests.per.connection=1"]
     produce += ["-X", "batch.size=1000000", "-X", "queue.buffering.max.messages=500000"]
+    return _both(cluster, topic, consume, produce, messages, folder), ""
+
+
+def _both(cluster: Cluster, topic: str, consume: list[str], produce: list[str], messages: int, folder: Path) -> float:
+    """A consumer and then a producer: messages/s from the first one in the topic to the last one read.
+
+    Both need a moment to start, which is none of their rate: the consumer is there before the producer begins.
+    """
     config = cluster.connection.settings()
     try:
         with Peer(consume, folder) as consumer:
@@ -166,7 +161,7 @@ def rdkafka_performance(cluster: Cluster, messages: int, folder: Path, tell: Tel
                 started = time.monotonic()
                 producer.wait()
                 consumer.wait()
-                return messages / (time.monotonic() - started), ""
+                return messages / (time.monotonic() - started)
     finally:
         cluster.delete_topics(topic)
 

@@ -34,13 +34,11 @@ def write(measured: Measured) -> None:
     rows = [(row, kept) for row, kept in measured if not row.name.startswith("step-")]
     _PICTURES.mkdir(exist_ok=True)
     if rows:
+        pictures = [*_over_time(rows), *_over_rate(rows)]
         _replace(README, "measured", _short(rows))
-        _replace(DOCUMENT, "measured", _long(rows))
-        _over_time(rows)
-        _over_rate(rows)
+        _replace(DOCUMENT, "measured", "\n\n".join([_long(rows), *pictures]))
     if steps:
-        _replace(DOCUMENT, "steps", _steps(steps))
-        _by_step(steps)
+        _replace(DOCUMENT, "steps", "\n\n".join([_steps(steps), *_by_step(steps)]))
 
 
 def _replace(path: Path, mark: str, text: str) -> None:
@@ -94,18 +92,20 @@ def _steps(measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def _save(figure: Figure, name: str) -> None:
+def _save(figure: Figure, name: str, title: str) -> list[str]:
+    """Writes a picture; returns how the document shows it."""
     # No date and fixed ids: the same figures give the same file.
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(_PICTURES / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
     pyplot.close(figure)
+    return [f"![{title}](performance/{name}.svg)"]
 
 
-def _over_time(measured: Measured) -> None:
+def _over_time(measured: Measured) -> list[str]:
     """Latency by second of the headline's rounds, one behind the other."""
     kept = next((kept for row, kept in measured if row.name == "headline"), None)
     if kept is None:
-        return
+        return []
     figure, axes = pyplot.subplots(figsize=(9, 3.5))
     seconds = [second[1:] for one in kept.rounds for second in one["seconds"]]
     for name, column, ink in zip(("median", "p99", "slowest"), zip(*seconds, strict=True), _INK, strict=True):
@@ -114,14 +114,14 @@ def _over_time(measured: Measured) -> None:
     axes.set_title("74,000 messages/s: latency by second")
     axes.axhline(1, color="grey", linewidth=0.6, linestyle=":")
     axes.legend(loc="upper right", ncols=3, frameon=False)
-    _save(figure, "latency-by-second")
+    return _save(figure, "latency-by-second", "Latency by second at 74,000 messages/s")
 
 
-def _over_rate(measured: Measured) -> None:
+def _over_rate(measured: Measured) -> list[str]:
     """Where the rate falls off: what the search for the highest rate saw."""
     kept = next((kept for row, kept in measured if row.name == "highest"), None)
     if kept is None:
-        return
+        return []
     figure, axes = pyplot.subplots(figsize=(9, 3.5))
     tries = sorted(one for each in kept.rounds for one in each["seconds"])
     rates, within, p99, most = zip(*tries, strict=True)
@@ -134,10 +134,10 @@ def _over_rate(measured: Measured) -> None:
     axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:,.0f}")
     axes.set_title("Latency by rate")
     figure.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False)
-    _save(figure, "latency-by-rate")
+    return _save(figure, "latency-by-rate", "Latency by rate")
 
 
-def _by_step(measured: Measured) -> None:
+def _by_step(measured: Measured) -> list[str]:
     """The share within a millisecond, with one thing taken back at a time."""
     figure, axes = pyplot.subplots(figsize=(9, 0.4 * len(measured) + 1))
     titles = [row.title for row, _ in reversed(measured)]
@@ -146,4 +146,4 @@ def _by_step(measured: Measured) -> None:
     axes.bar_label(bars, [value("within_1ms", share) for share in shares], padding=3)
     axes.set(xlabel="% within 1 ms", xlim=(0, 112))
     axes.set_title("74,000 messages/s, one thing taken back at a time")
-    _save(figure, "steps")
+    return _save(figure, "steps", "What each step brings")

@@ -13,7 +13,6 @@ from rich.table import Table
 from benchmarks.kept import Figure, Kept
 from benchmarks.rows import Goal, Row
 from envs.toolchain import versions
-from services.awake import awake
 
 _NAMES: Final = {
     "within_1ms": "within 1 ms",
@@ -52,10 +51,8 @@ def machine() -> dict[str, str]:
         (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor() or platform.machine(),
     )
-    with awake() as kept:
-        words = kept.words
     return {
-        "processors": f"{len(os.sched_getaffinity(0))} x {cpu}, {words}",
+        "processors": f"{len(os.sched_getaffinity(0))} x {cpu}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "Kafka": versions.KAFKA,

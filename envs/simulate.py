@@ -78,14 +78,17 @@ class Request(LoadRequest):
         return {"profile": profile, "seconds": profile.length}
 
     def traffic(self) -> Traffic:
-        """Who sends when."""
+        """Who sends when. Raises `UsageError` for what the order would pass over."""
+        for name in ("skew", "churn"):
+            if getattr(self, name) and self.order != "random":
+                raise UsageError(f"--{name}: only with --order random; with --order {self.order} it changes nothing")
         named = ("order", "skew", "churn", "late", "disordered", "seed")
         return Traffic(**{name: getattr(self, name) for name in named})
 
 
 def run(environment: Environment, asked: Request, json_path: Path | None = None) -> int:
     """Sends the load and tells what became of it. Returns the exit code."""
-    source, pace = asked.source(), asked.pace()
+    source, pace, traffic = asked.source(), asked.pace(), asked.traffic()
     lifecycle.require(environment)
     environment.enter()
     outputs = environment.engine().outputs()
@@ -101,7 +104,7 @@ def run(environment: Environment, asked: Request, json_path: Path | None = None)
             run_id=f"r{datetime.now(UTC):%H%M%S}{secrets.token_hex(2)}",
             source=source,
             **pace,
-            traffic=asked.traffic(),
+            traffic=traffic,
             processes=asked.processes,
             warmup_seconds=asked.warm_up,
         )

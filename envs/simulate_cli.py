@@ -8,7 +8,6 @@ import typer
 from envs import project
 from envs.errors import UsageError
 from envs.options import Emulated, EnvironmentName, JsonPath, SandboxName, selected
-from services.simulator.profile import FORMS
 
 
 def simulate(
@@ -30,7 +29,11 @@ def simulate(
         float | None, typer.Option(help="Replay at this multiple of the recorded 1 Hz pace instead of --rate.")
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help=f"Rate over time instead of --rate: {FORMS}.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Rate over time instead of --rate, such as ramp:100-5000, or a CSV file of seconds,rate.",
+            show_default=False,
+        ),
     ] = None,
     size: Annotated[int | None, typer.Option(help="Bytes of a generated message, 100 to 65536.")] = None,
     order: Annotated[
@@ -38,9 +41,11 @@ def simulate(
         typer.Option(help="Who sends next: devices in turn, any, or any of one partition a tick."),
     ] = "turn",
     skew: Annotated[
-        float, typer.Option(help="How much more the busiest devices send (Zipf), with another order.")
+        float, typer.Option(help="How much more the busiest devices send (Zipf), with --order random.")
     ] = 0,
-    churn: Annotated[float, typer.Option(help="Share of the active devices that others replace each minute.")] = 0,
+    churn: Annotated[
+        float, typer.Option(help="Share of the active devices that others replace each minute, with --order random.")
+    ] = 0,
     late: Annotated[float, typer.Option(help="Share of devices that report long after they measured.")] = 0,
     disordered: Annotated[float, typer.Option(help="Share of devices whose readings come swapped in pairs.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 1,

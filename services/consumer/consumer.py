@@ -237,8 +237,9 @@ class Reader:
             for error in errors:
                 self._note(f"{error.name()}: {error.str()}")
             messages = [message for message in messages if message.error() is None]
-        self._held += messages
-        self._came.append((len(messages), received_us))
+        if messages:
+            self._held += messages
+            self._came.append((len(messages), received_us))
 
     def _count(self) -> None:
         """Counts what was received."""

@@ -48,11 +48,7 @@ class Background:
 
     def wait_for(self, text: str, seconds: float = 400) -> None:
         """Waits until the command has printed this; fails when it ends before."""
-        deadline = time.monotonic() + seconds
-        while text not in self.log.read_text():
-            assert self.process.poll() is None, f"ended before {text!r}:\n{self.log.read_text()}"
-            assert time.monotonic() < deadline, f"no {text!r} within {seconds} s:\n{self.log.read_text()}"
-            time.sleep(0.05)
+        self.wait_for_match(re.escape(text), seconds)
 
     def wait_for_match(self, pattern: str, seconds: float = 400) -> None:
         """The same for a regular expression."""

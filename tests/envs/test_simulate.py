@@ -85,6 +85,12 @@ def test_who_sends_is_passed_on() -> None:
     assert traffic == Traffic(order="random", skew=1.2, late=0.1, seed=7)
 
 
+@pytest.mark.parametrize("wrong", [{"skew": 1.0}, {"churn": 0.1, "order": "in-step"}])
+def test_what_an_order_would_pass_over_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="--order random"):
+        checked(Request, **wrong).traffic()
+
+
 class _NoSession:
     def client(self, _name: str) -> None:
         return None
