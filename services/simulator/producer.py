@@ -37,10 +37,12 @@ _BURST: Final = 64
 _LONGEST_SLEEP_US: Final = 50_000
 _LOOK_AGAIN_US: Final = 100
 _PATIENCE_US: Final = 5_000
-"""How long what is due waits for what is in flight, so that it leaves in one request. The Kafka client's thread does
-not sleep while messages wait behind a request: librdkafka's rdkafka_broker.c wakes it when their linger is over, which
-without one is at once. It would take the processor that the broker needs to answer. What waits longer is many messages,
-and leaves anyway."""
+"""How long what is due waits for what is in flight, so that it leaves in one request.
+
+The Kafka client's thread does not sleep while messages wait behind a request: librdkafka (rdkafka_broker.c) wakes it
+when their linger is over, which without one is at once. It would take the processor that the broker needs to answer.
+What waits longer is many messages, and leaves anyway.
+"""
 
 REJECTIONS: Final = frozenset(
     {
