@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 
 from benchmarks import kept, publish, report
-from benchmarks.brokers import cluster
 from benchmarks.kept import Kept
 from benchmarks.rows import QUICK_ROUNDS, ROWS, STEPS, Place, Row
+from benchmarks.warm import WarmBrokers, warm_brokers
 from envs import toolchain
 from envs.errors import FleetstreamError
 from envs.progress import step
@@ -53,11 +53,16 @@ def main(
     found: list[tuple[Row, Kept]] = []
     try:
         tools = toolchain.find()
-        for row in chosen:
-            rows_kept = kept.of(row.name, _settings(row, quick), folder, again)
-            found.append((row, rows_kept))
-            if not show:
-                _measure(row, rows_kept, rounds or (QUICK_ROUNDS if quick else row.rounds), tools, quick)
+        with (
+            tempfile.TemporaryDirectory(prefix="fleetstream-bench-") as scratch,
+            warm_brokers(tools, Path(scratch)) as brokers,
+        ):
+            for row in chosen:
+                rows_kept = kept.of(row.name, _settings(row, quick), folder, again)
+                found.append((row, rows_kept))
+                if not show:
+                    wanted = rounds or (QUICK_ROUNDS if quick else row.rounds)
+                    _measure(row, rows_kept, wanted, tools, brokers, Path(scratch), quick)
         if documents:
             # All that is kept, not only what was asked for now: a table keeps its other rows.
             every = [(row, kept.of(row.name, _settings(row, quick), folder)) for row in known.values()]
@@ -79,28 +84,30 @@ def _settings(row: Row, quick: bool) -> dict[str, object]:
         "brokers": row.brokers,
         "secure": row.secure,
         "jvm": row.jvm,
+        "warm": row.warm,
         **row.settings,
     }
 
 
-def _measure(row: Row, rows_kept: Kept, wanted: int, tools: Toolchain, quick: bool) -> None:
-    """The rounds that are missing, each on brokers of its own: none is warmer than another."""
+def _measure(
+    row: Row, rows_kept: Kept, wanted: int, tools: Toolchain, brokers: WarmBrokers, scratch: Path, quick: bool
+) -> None:
+    """The rounds that are missing, on brokers that are as warm as they get: none is warmer than another."""
     if len(rows_kept.rounds) < wanted:
         shown = ", ".join(f"{name} {value}" for name, value in row.settings.items())
         console.print(f"[bold]{row.name}[/bold]: {row.title}\n  {shown}", highlight=False, soft_wrap=True)
     while len(rows_kept.rounds) < wanted:
         number = len(rows_kept.rounds) + 1
-        with (
-            tempfile.TemporaryDirectory(prefix="fleetstream-bench-") as scratch,
-            step(f"{row.name}, round {number} of {wanted}") as current,
-        ):
+        with step(f"{row.name}, round {number} of {wanted}") as current:
             if (free := shutil.disk_usage(scratch).free / 1e9) < _ROOM_GB:
                 raise FleetstreamError(
                     f"{scratch} has {free:.1f} GB free, a round writes up to {_ROOM_GB} GB: set TMPDIR"
                 )
-            folder = Path(scratch)
-            with cluster(tools, folder / "kafka", row.brokers, secure=row.secure, jvm=row.jvm) as brokers:
-                found = row.measure(Place(brokers, tools, folder, quick, current.update))
+            cluster = brokers.get(row.brokers, row.secure, row.jvm, row.warm, current.update)
+            # What a round leaves is gone with it: journals and logs of many rounds would fill the disk.
+            with tempfile.TemporaryDirectory(dir=scratch) as folder:
+                found = row.measure(Place(cluster, tools, Path(folder), quick, current.update))
+            found.notes.append(brokers.words)
             rows_kept.add(found, report.machine())
             current.detail = ", ".join(
                 f"{report.name_of(name)} {report.value(name, found.figures[name])}"

@@ -20,6 +20,7 @@ _MEASURED: Final = (
     "benchmarks/measure.py",
     "benchmarks/peers.py",
     "benchmarks/rows.py",
+    "benchmarks/warm.py",
 )
 
 

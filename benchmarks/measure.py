@@ -50,7 +50,8 @@ class Shape:
     tick_us: int = 500
     processes: int = 1
     real_time: bool = True
-    warmup_seconds: float = 8.0
+    warmup_seconds: float = 2.0
+    """Of the clients: brokers are warm already (`benchmarks.warm`)."""
     size: int = MESSAGE_BYTES
     awake: bool = True
     client: tuple[tuple[str, str], ...] = ()
@@ -93,6 +94,11 @@ def paced(cluster: Cluster, shape: Shape, folder: Path, tell: Tell) -> Round:
     first = consumed.per_second[0].second if consumed.per_second else 0
     seconds = [(float(one.second - first), one.p50_ms, one.p99_ms, one.max_ms) for one in consumed.per_second]
     return Round(figures, seconds, _notes(load, consumed, usage))
+
+
+def carried(cluster: Cluster, shape: Shape, folder: Path, tell: Tell) -> None:
+    """A load that is read and of which nothing is asked."""
+    _run(cluster, shape, folder, tell)
 
 
 def peak(cluster: Cluster, shape: Shape, messages: int, folder: Path, tell: Tell) -> Round:
