@@ -12,18 +12,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Message
 
 from services.clock import Clock
 from services.connection import ConnectionSpec
-from services.consumer.heads import read_heads
-from services.consumer.histogram import Distribution
+from services.consumer.tally import Tally
 from services.contract import CONSUMER_GROUP, TELEMETRY_TOPIC
 from services.errors import ServiceError
 from services.kafka import LOW_LATENCY_CONSUMER
@@ -59,30 +58,6 @@ class Settings:
     def connection(self) -> ConnectionSpec:
         """How the brokers are reached."""
         return ConnectionSpec(bootstrap=self.bootstrap, region=self.region or None)
-
-
-@dataclass
-class Tally:
-    """What came since the last report."""
-
-    messages: int = 0
-    unreadable: int = 0
-    late: Distribution = field(default_factory=Distribution)
-
-    def add(self, values: Sequence[bytes], now_us: int) -> None:
-        """Counts messages, received now."""
-        found, unreadable = read_heads(values)
-        self.unreadable += len(unreadable)
-        for heads in found:
-            self.messages += len(heads.seqs)
-            # Hosts' clocks differ a little: what seems to come before it was due counts as come at once.
-            self.late.record_all(now_us - heads.due_us)
-
-    def report(self) -> dict[str, Any]:
-        """As one line of JSON says it."""
-        p50, p99 = self.late.percentiles_ms(50, 99)
-        latency = {"p50": p50, "p99": p99, "max": self.late.max_us / 1000}
-        return {"messages": self.messages, "unreadable": self.unreadable, "latency_ms": latency}
 
 
 class Service:

@@ -98,16 +98,29 @@ class Place:
         return True
 
     def fetch(self, paths: Iterable[Path], folder: Path) -> tuple[Path, ...]:
-        """Copies objects of the bucket, named by their keys, to a folder. Raises `ServiceError`."""
+        """Copies objects of the bucket, named by their keys, to a folder that may be shared: what is there already is
+        taken as it is, and nothing is there before it is whole. Raises `ServiceError`."""
         copied = []
         for path in paths:
             target = folder / path.name
             try:
-                self._s3.download_file(self._bucket, str(path), str(target))
+                folder.mkdir(parents=True, exist_ok=True)
+                if not target.exists():
+                    part = folder / f".{self.instance}-{path.name}"
+                    self._s3.download_file(self._bucket, str(path), str(part))
+                    part.replace(target)
             except (ClientError, BotoCoreError) as error:
                 raise ServiceError(f"s3://{self._bucket}/{path}: {error}") from error
+            except OSError as error:
+                raise ServiceError(f"{target} cannot be written: {error.strerror}") from error
             copied.append(target)
         return tuple(copied)
+
+    @property
+    def shared(self) -> Path | None:
+        """The run's folder on the file system that all hosts share, where they have one."""
+        root = os.environ.get(SHARED)
+        return Path(root) / self.prefix if root else None
 
 
 class _Word:
@@ -195,14 +208,16 @@ def _local(spec: LoadSpec, place: Place, folder: Path) -> LoadSpec:
     """The load with what only the host can say: the topic's partitions, and where its recordings are."""
     changes: dict[str, Any] = {"partitions": len(end_offsets(spec.connection.settings(), spec.topic))}
     if isinstance(spec.source, ReplaySource):
-        changes["source"] = spec.source.model_copy(update={"paths": place.fetch(spec.source.paths, folder)})
+        # With the raw results of the run, for whoever looks at them later.
+        recordings = place.shared / "recordings" if place.shared is not None else folder
+        changes["source"] = spec.source.model_copy(update={"paths": place.fetch(spec.source.paths, recordings)})
     return spec.model_copy(update=changes)
 
 
 def _share(place: Place, raw: Path) -> None:
     """Puts the journals and logs behind a report where all hosts see them, in the run's folder."""
-    if shared := os.environ.get(SHARED):
-        target = Path(shared) / place.prefix / place.instance
+    if place.shared is not None:
+        target = place.shared / place.instance
         try:
             shutil.copytree(raw, target, dirs_exist_ok=True)
         except (OSError, shutil.Error) as error:

@@ -31,8 +31,12 @@ def test_two_hosts_make_one_load_that_is_accounted_for_and_leave(
     assert code in SETTLED, here
     assert (here["messages"]["attempted"], here["messages"]["acked"]) == (400, 400)
 
+    drives = [tmp_path / f"drive{number}.csv" for number in range(2)]
+    for drive in drives:
+        drive.write_text("rpm\n" + "".join(f"{row}\n" for row in range(5)))
     code, found = simulate(
-        name, tmp_path / "hosts.json", "--hosts", "2", "--keep-hosts", "--rate", "200", "--seconds", "3"
+        *(name, tmp_path / "hosts.json", "--hosts", "2", "--keep-hosts", "--rate", "200", "--seconds", "3"),
+        *("--replay", str(drives[0]), "--replay", str(drives[1])),
     )
     assert code in SETTLED, found
     messages = found["messages"]
@@ -42,8 +46,9 @@ def test_two_hosts_make_one_load_that_is_accounted_for_and_leave(
     assert found["latency_ms"]["max"] > 0
     assert len(found["clocks"]) == 2
     # Raw results are where all hosts see them.
-    journals = list((SANDBOXES / name / "files").rglob("*.journal"))
-    assert len(journals) == 2
+    shared = SANDBOXES / name / "files"
+    assert len(list(shared.rglob("*.journal"))) == 2
+    assert {path.name for path in shared.rglob("recordings/*")} == {drive.name for drive in drives}
 
     running = background(
         *("simulate", "--name", name, "--hosts", "2", "--rate", "200", "--seconds", "120", "--warm-up", "0"),

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Producer
 
 from services import contract
-from services.consumer.service import Service, Settings, Tally
+from services.consumer.service import Service, Settings
 from services.errors import ServiceError
 from services.kafka import group_offsets
 from tests.services.conftest import MockKafka
@@ -80,15 +80,6 @@ def test_settings_come_from_the_environment() -> None:
     assert Settings.read({"FLEETSTREAM_BOOTSTRAP": "b", "FLEETSTREAM_TOPIC": ""}).topic == "telemetry"
     with pytest.raises(ServiceError, match="FLEETSTREAM_BOOTSTRAP is not set"):
         Settings.read({})
-
-
-def test_a_tally_counts_what_it_can_read() -> None:
-    tally = Tally()
-    tally.add([message(0, 1_000_000), b"{}"], 1_003_000)
-    tally.add([message(1, 1_000_000)], 999_000)
-    told = tally.report()
-    assert (told["messages"], told["unreadable"]) == (2, 1)
-    assert told["latency_ms"]["max"] == pytest.approx(3.0)
 
 
 def run(folder: Path, **variables: str) -> subprocess.Popen[str]:
