@@ -7,8 +7,9 @@ from typing import Final
 
 import matplotlib as mpl
 
+from benchmarks import report
 from benchmarks.kept import ROOT, Kept
-from benchmarks.report import name_of, spread, value, verdicts
+from benchmarks.report import name_of, spread, value
 from benchmarks.rows import Row
 from envs.errors import FleetstreamError
 
@@ -65,9 +66,9 @@ def _machine(measured: Measured) -> str:
 
 def _short(measured: Measured) -> str:
     lines = ["| what | median (lowest to highest) | goal | |", "|---|---|---|---|"]
-    for row, kept in measured:
-        figures = list(verdicts(row, kept.figures))
-        wanted = [line for line in figures if line[2]] or figures[: len(row.shown)]
+    for row, _, said in report.lines(measured):
+        wanted = [line for line in said if line[2]] or said[: len(row.shown)]
+        wanted += [line for line in said[-1:] if row.beside is not None and line not in wanted]
         cells = ["<br>".join(f"{name} {text}" for name, text, _, _ in wanted)]
         cells += ["<br>".join(one[place] for one in wanted) for place in (2, 3)]
         lines.append(f"| {row.title} | {' | '.join(cells)} |")
@@ -76,8 +77,8 @@ def _short(measured: Measured) -> str:
 
 def _long(measured: Measured) -> str:
     lines = ["| row | figure | median (lowest to highest) | goal | |", "|---|---|---|---|---|"]
-    for row, kept in measured:
-        for number, (name, text, goal, verdict) in enumerate(verdicts(row, kept.figures)):
+    for row, kept, said in report.lines(measured):
+        for number, (name, text, goal, verdict) in enumerate(said):
             first = f"`{row.name}`: {row.title} ({len(kept.rounds)} rounds)" if not number else ""
             lines.append(f"| {first} | {name} | {text} | {goal} | {verdict} |")
     return "\n".join([_machine(measured), "", *lines])

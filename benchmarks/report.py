@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -114,14 +114,26 @@ def verdicts(row: Row, figures: Mapping[str, Figure]) -> Iterable[tuple[str, str
             yield name_of(name), spread(name, figures[name]), "", ""
 
 
-def table(measured: Iterable[tuple[Row, Kept]]) -> Table:
+def lines(measured: Sequence[tuple[Row, Kept]]) -> Iterator[tuple[Row, Kept, list[tuple[str, str, str, str]]]]:
+    """Each row with what is said of it: its verdicts, and what it is of another row that was measured as well."""
+    medians = {row.name: {name: found.median for name, found in kept.figures.items()} for row, kept in measured}
+    for row, kept in measured:
+        said = list(verdicts(row, kept.figures))
+        if row.beside is not None:
+            other, figure = row.beside
+            if figure in medians.get(other, {}) and figure in medians[row.name]:
+                ratio = medians[row.name][figure] / medians[other][figure]
+                said.append((f"{name_of(figure)}, of that of `{other}`", f"{ratio:.2f}x", "", ""))
+        yield row, kept, said
+
+
+def table(measured: Sequence[tuple[Row, Kept]]) -> Table:
     """All rows that have rounds."""
     shown = Table(
         "what", "", "median (lowest to highest)", "goal", "", title="fleetstream bench", title_justify="left"
     )
-    for row, kept in measured:
-        lines = list(verdicts(row, kept.figures))
-        for number, (name, text, goal, verdict) in enumerate(lines):
+    for row, kept, said in lines(measured):
+        for number, (name, text, goal, verdict) in enumerate(said):
             first = f"[bold]{row.name}[/bold]: {row.title}, {len(kept.rounds)} rounds" if not number else ""
             color = {"reached": "green", "missed": "yellow"}.get(verdict, "")
             shown.add_row(
@@ -130,6 +142,6 @@ def table(measured: Iterable[tuple[Row, Kept]]) -> Table:
                 text,
                 goal,
                 f"[{color}]{verdict}[/{color}]" if color else "",
-                end_section=number == len(lines) - 1,
+                end_section=number == len(said) - 1,
             )
     return shown

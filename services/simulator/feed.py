@@ -63,24 +63,46 @@ class Feed:
 
     def blocks(self, start_us: int) -> Iterator[Block]:
         """The messages of a load that starts at `start_us` (microseconds since the epoch)."""
-        for first in range(0, self._schedule.planned, _AHEAD):
-            yield self._block(np.arange(first, min(first + _AHEAD, self._schedule.planned), dtype=np.int64), start_us)
+        return (block for block in self._steps(start_us) if block is not None)
 
-    def _block(self, seqs: Numbers, start_us: int) -> Block:
+    def ahead(self, start_us: int) -> "Ahead":
+        """The same, made ready step by step."""
+        return Ahead(self._steps(start_us))
+
+    def _steps(self, start_us: int) -> Iterator[Block | None]:
+        """The blocks, each after some steps of its work."""
+        for first in range(0, self._schedule.planned, _AHEAD):
+            seqs = np.arange(first, min(first + _AHEAD, self._schedule.planned), dtype=np.int64)
+            yield from self._block(seqs, start_us)
+
+    def _block(self, seqs: Numbers, start_us: int) -> Iterator[Block | None]:
         due = self._schedule.due_us(seqs)
+        yield None
         devices = self._choose(seqs, due)
         partitions = self._partitions[devices]
         order = np.lexsort((partitions, due))
         devices, partitions = devices[order], partitions[order]
+        yield None
         device_seqs = self._numbered(devices)
+        yield None
+        groups, starts = _groups(due, partitions)
+        yield None
         due_us = due + start_us
         event_us = self._faults.measured_us(devices, device_seqs, due_us)
-        return Block(
+        rows = self._stamps.rows(devices, seqs)
+        yield None
+        self._stamps.put_times(rows, due_us, event_us, starts)
+        yield None
+        self._stamps.put_device_seqs(rows, device_seqs)
+        yield None
+        keys, payloads = self._fleet.keys[devices].tolist(), self._fleet.payload_of(devices, device_seqs)
+        yield None
+        yield Block(
             first=int(seqs[0]),
-            groups=_groups(due, partitions),
-            rows=self._stamps.rows(devices, seqs, device_seqs, event_us, due_us),
-            keys=self._fleet.keys[devices].tolist(),
-            payloads=self._fleet.payload_of(devices, device_seqs),
+            groups=groups,
+            rows=rows,
+            keys=keys,
+            payloads=payloads,
             twice=frozenset(self._faults.twice(len(seqs)).tolist()) or _EMPTY,
             cut_off=frozenset(self._faults.cut_off(len(seqs)).tolist()) or _EMPTY,
         )
@@ -107,10 +129,36 @@ class Feed:
         return self._stamps.seq_of(value)
 
 
-def _groups(due: Numbers, partitions: NDArray[np.int32]) -> list[Group]:
+def _groups(due: Numbers, partitions: NDArray[np.int32]) -> tuple[list[Group], NDArray[np.intp]]:
+    """The groups, and where they start."""
     changes = np.flatnonzero((np.diff(due) != 0) | (np.diff(partitions) != 0)) + 1
-    starts = [0, *changes.tolist()]
-    return [
-        Group(start, end, int(partitions[start]), int(due[start]))
-        for start, end in zip(starts, [*starts[1:], len(due)], strict=True)
-    ]
+    starts = np.concatenate(([0], changes))
+    bounds = [*starts.tolist(), len(due)]
+    each = zip(bounds, bounds[1:], partitions[starts].tolist(), due[starts].tolist(), strict=False)
+    return [Group(*one) for one in each], starts
+
+
+class Ahead:
+    """Blocks that are made ready in small steps, so that no step stands between a message and its time for long."""
+
+    def __init__(self, steps: Iterator[Block | None]) -> None:
+        self._steps = steps
+        self._ready: Block | None = None
+        self._over = False
+
+    def work(self) -> bool:
+        """Does one step for the next block, if it is not ready; says whether there was something to do."""
+        if self._ready is not None or self._over:
+            return False
+        try:
+            self._ready = next(self._steps)
+        except StopIteration:
+            self._over = True
+        return True
+
+    def take(self) -> Block | None:
+        """The next block, with what was not done of it done now. None after the last one."""
+        while self.work():
+            pass
+        block, self._ready = self._ready, None
+        return block

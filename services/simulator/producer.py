@@ -36,6 +36,8 @@ _BURST: Final = 64
 """How many groups of messages a late producer sends before it serves delivery reports again."""
 _LONGEST_SLEEP_US: Final = 50_000
 _LOOK_AGAIN_US: Final = 100
+_STEP_US: Final = 120
+"""What is left to the next tick when no step of preparing messages is begun any more: about as long as one takes."""
 _PATIENCE_US: Final = 5_000
 """How long what is due waits for what is in flight, so that it leaves in one request.
 
@@ -127,8 +129,8 @@ class Phase:
 
     def run(self, channel: Channel, start_us: int) -> None:
         """Sends every message at its time after `start_us`, then waits for what is in flight."""
-        clock, client, ahead = self._clock, self._client, self._feed.blocks(start_us)
-        block, following, at = next(ahead, None), None, 0
+        clock, client, ahead = self._clock, self._client, self._feed.ahead(start_us)
+        block, at = ahead.take(), 0
         report_at = start_us + 1_000_000
         while block is not None and not channel.stopping:
             now = clock.now_us()
@@ -136,17 +138,12 @@ class Phase:
             late_us = now - due_us
             if late_us >= 0 and (late_us >= _PATIENCE_US or not len(client)):
                 at = self._tick(channel, block, at, now - start_us, late_us)
-            elif following is None:
-                # Between two ticks there is time for it.
-                following = next(ahead, None)
-            elif late_us >= 0:
-                clock.sleep_until(now + _LOOK_AGAIN_US)
-            else:
-                clock.sleep_until(min(due_us, now + _LONGEST_SLEEP_US))
+            elif -_STEP_US < late_us < 0 or not ahead.work():
+                clock.sleep_until(now + _LOOK_AGAIN_US if late_us >= 0 else min(due_us, now + _LONGEST_SLEEP_US))
             client.poll(0)
             self._decide()
             if at == len(block.groups):
-                block, following, at = following or next(ahead, None), None, 0
+                block, at = ahead.take(), 0
             if now >= report_at:
                 report_at += 1_000_000
                 self._report(channel, now - start_us)

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
@@ -132,7 +133,7 @@ class Profile(BaseModel):
 
     def shared(self, count: int) -> Self:
         """The part of one of `count` that send it together."""
-        return self.model_copy(update={"rates": tuple(rate / count for rate in self.rates)})
+        return type(self)(seconds=self.seconds, rates=tuple(rate / count for rate in self.rates))
 
     @property
     def length(self) -> float:
@@ -143,7 +144,7 @@ class Profile(BaseModel):
     def total(self) -> int:
         """How many messages it sends."""
         # Rounded: what a sum of fractions lacks must not cost a message.
-        return math.floor(float(self._sent()[-1]) + 1e-6)
+        return math.floor(float(self._pieces[0][-1]) + 1e-6)
 
     @property
     def mean(self) -> float:
@@ -155,10 +156,14 @@ class Profile(BaseModel):
         """The highest rate that it reaches."""
         return max(self.rates)
 
-    def _sent(self) -> NDArray[np.float64]:
-        """Messages sent up to each corner."""
+    @cached_property
+    def _pieces(self) -> tuple[NDArray[np.float64], ...]:
+        """Messages sent up to each corner; and of each straight piece its start, length, rate at first, and slope."""
         times, rates = np.asarray(self.seconds), np.asarray(self.rates)
-        return np.concatenate(([0.0], np.cumsum(np.diff(times) * (rates[1:] + rates[:-1]) / 2)))
+        length = np.diff(times)
+        sent = np.concatenate(([0.0], np.cumsum(length * (rates[1:] + rates[:-1]) / 2)))
+        slope = np.divide(np.diff(rates), length, out=np.zeros_like(length), where=length > 0)
+        return sent, times[:-1], length, rates[:-1], slope
 
     def when_us(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """When these messages, counted from 0, are due: microseconds since the start.
@@ -167,15 +172,13 @@ class Profile(BaseModel):
         k = (b - a) / length, m = a t + k t^2 / 2 messages are sent after t, so t = 2 m / (a + sqrt(a^2 + 2 k m)),
         which holds for k = 0 as well.
         """
-        sent, times, rates = self._sent(), np.asarray(self.seconds), np.asarray(self.rates)
-        piece = np.clip(np.searchsorted(sent, numbers, side="right") - 1, 0, len(times) - 2)
-        length = times[piece + 1] - times[piece]
-        first, last = rates[piece], rates[piece + 1]
-        slope = np.divide(last - first, length, out=np.zeros_like(length), where=length > 0)
+        sent, starts, lengths, rates, slopes = self._pieces
+        piece = np.clip(np.searchsorted(sent, numbers, side="right") - 1, 0, len(starts) - 1)
+        first = rates[piece]
         over = numbers - sent[piece]
-        root = first + np.sqrt(np.maximum(first * first + 2 * slope * over, 0))
+        root = first + np.sqrt(np.maximum(first * first + 2 * slopes[piece] * over, 0))
         after = np.divide(2 * over, root, out=np.zeros_like(root), where=root > 0)
-        return np.floor((times[piece] + np.minimum(after, length)) * 1e6 + 1e-3).astype(np.int64)
+        return np.floor((starts[piece] + np.minimum(after, lengths[piece])) * 1e6 + 1e-3).astype(np.int64)
 
 
 def _is_number(text: str) -> bool:

@@ -63,24 +63,31 @@ class Stamps:
         """The sequence number in a message of this producer."""
         return int(value[self._seq])
 
-    def rows(
-        self,
-        devices: NDArray[np.int64],
-        seqs: NDArray[np.int64],
-        device_seqs: NDArray[np.int64],
-        event_us: NDArray[np.int64],
-        due_us: NDArray[np.int64],
-    ) -> NDArray[np.uint8]:
-        """A head a message, whole but for when it is sent. Times in microseconds since the epoch."""
+    def rows(self, devices: NDArray[np.int64], seqs: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A head a message, with its device and number. What is put into it later are the numbers within the devices,
+        the times, and when it is sent."""
         made = np.empty((len(seqs), len(self._template)), dtype=np.uint8)
         made[:] = self._template
         made[:, self._device] = self._names[devices]
         made[:, self._seq] = padded(seqs)
-        made[:, self._device_seq] = padded(device_seqs)
-        due = digits(due_us, TIME)
-        made[:, self._due] = due
-        made[:, self._event] = due if event_us is due_us else digits(event_us, TIME)
         return made
+
+    def put_device_seqs(self, rows: NDArray[np.uint8], device_seqs: NDArray[np.int64]) -> None:
+        """Numbers within the devices."""
+        rows[:, self._device_seq] = padded(device_seqs)
+
+    def put_times(
+        self,
+        rows: NDArray[np.uint8],
+        due_us: NDArray[np.int64],
+        event_us: NDArray[np.int64],
+        starts: NDArray[np.intp],
+    ) -> None:
+        """When they are due and were measured, in microseconds since the epoch. From one of the places `starts` to
+        the next all are due at once."""
+        due = np.repeat(digits(due_us[starts], TIME), np.diff(starts, append=len(rows)), axis=0)
+        rows[:, self._due] = due
+        rows[:, self._event] = due if event_us is due_us else digits(event_us, TIME)
 
     def send(self, rows: NDArray[np.uint8], sent_us: int, payloads: list[bytes]) -> list[bytes]:
         """Puts the messages together, sent now."""

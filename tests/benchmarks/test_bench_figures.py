@@ -121,3 +121,16 @@ def test_what_is_kept_is_json(tmp_path: Path) -> None:
     found = json.loads(with_rounds(tmp_path, GOOD).path.read_bytes())
     assert found["rounds"][0]["figures"] == GOOD
     assert found["rounds"][0]["seconds"] == [[0.0, 0.4, 0.6, 4.0]]
+
+
+def test_a_row_is_told_as_a_multiple_of_the_one_beside_it(tmp_path: Path) -> None:
+    tls = next(row for row in ROWS if row.name == "tls")
+    measured = [
+        (HEADLINE, with_rounds(tmp_path, GOOD)),
+        (tls, with_rounds(tmp_path, GOOD | {"p99": 1.5}, row=tls)),
+    ]
+    said = {row.name: lines for row, _, lines in report.lines(measured)}
+    assert ("p99, ms, of that of `headline`", "2.50x", "", "") in said["tls"]
+    # Alone there is nothing to compare it with.
+    ((_, _, alone),) = report.lines(measured[1:])
+    assert all("headline" not in name for name, *_ in alone)
