@@ -8,6 +8,8 @@ from typing import Final
 
 import confluent_kafka
 import psutil
+from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from benchmarks.kept import Figure, Kept
@@ -24,10 +26,10 @@ _NAMES: Final = {
     "lost": "lost",
     "not_acked": "not acknowledged",
     "rate": "messages/s",
-    "highest_rate": "highest rate, messages/s",
-    "rdkafka_rate": "rdkafka_performance, messages/s",
+    "highest_rate": "highest messages/s",
+    "rdkafka_rate": "rdkafka_performance",
     "to_rdkafka": "of rdkafka_performance",
-    "kafka_tools_rate": "Kafka's own tools, messages/s",
+    "kafka_tools_rate": "Kafka's own tools",
     "to_kafka_tools": "of Kafka's own tools",
     "producer_mb": "producer, MB",
     "consumer_mb": "consumer, MB",
@@ -36,8 +38,8 @@ _NAMES: Final = {
     "producer_cores": "processors, producer",
     "consumer_cores": "processors, consumer",
     "steal": "taken by the host",
-    "kafka_ack_p99": "Kafka's ProducerPerformance to the acknowledgement, p99, ms",
-    "kafka_one_p99": "Kafka's EndToEndLatency, one message in flight, p99, ms",
+    "kafka_ack_p99": "ProducerPerformance, p99, ms",
+    "kafka_one_p99": "EndToEndLatency, p99, ms",
 }
 _COSTS: Final = ("broker_cores", "producer_cores", "consumer_cores", "steal")
 _SHARES: Final = ("within_1ms", "steal")
@@ -127,21 +129,14 @@ def lines(measured: Sequence[tuple[Row, Kept]]) -> Iterator[tuple[Row, Kept, lis
         yield row, kept, said
 
 
-def table(measured: Sequence[tuple[Row, Kept]]) -> Table:
-    """All rows that have rounds."""
-    shown = Table(
-        "what", "", "median (lowest to highest)", "goal", "", title="fleetstream bench", title_justify="left"
-    )
+def table(measured: Sequence[tuple[Row, Kept]]) -> Group:
+    """All rows that have rounds: each under its title, so that the figures have the width of the terminal."""
+    shown: list[RenderableType] = []
     for row, kept, said in lines(measured):
-        for number, (name, text, goal, verdict) in enumerate(said):
-            first = f"[bold]{row.name}[/bold]: {row.title}, {len(kept.rounds)} rounds" if not number else ""
+        each = Table("", "median (lowest to highest)", "goal", "", box=box.SIMPLE_HEAD, pad_edge=False)
+        for name, text, goal, verdict in said:
             color = {"reached": "green", "missed": "yellow"}.get(verdict, "")
-            shown.add_row(
-                first,
-                name,
-                text,
-                goal,
-                f"[{color}]{verdict}[/{color}]" if color else "",
-                end_section=number == len(said) - 1,
-            )
-    return shown
+            each.add_row(name, text, goal, f"[{color}]{verdict}[/{color}]" if color else "")
+        rounds = "1 round" if len(kept.rounds) == 1 else f"{len(kept.rounds)} rounds"
+        shown += [f"[bold]{row.name}[/bold]: {row.title} ({rounds})", each]
+    return Group(*shown)
