@@ -144,6 +144,8 @@ class Usage:
         self._before = {name: self._seconds(name) for name in groups}
         self._machine = psutil.cpu_times()
         self._memory: dict[str, list[float]] = {name: [] for name in groups}
+        self._own: dict[str, list[float]] = {name: [] for name in groups}
+        """Without what is mapped from files: a producer's journal, a byte a message, is on the disk and no burden."""
         self._spent: dict[str, float] = {}
         self.words: list[str] = []
         """What the processes ran on, in words."""
@@ -167,7 +169,9 @@ class Usage:
     def _look(self) -> None:
         for name, processes in self._groups.items():
             with contextlib.suppress(psutil.NoSuchProcess):
-                self._memory[name].append(max(process.memory_info().rss for process in processes) / 1e6)
+                found = [process.memory_info() for process in processes]
+                self._memory[name].append(max(one.rss for one in found) / 1e6)
+                self._own[name].append(max(one.rss - one.shared for one in found) / 1e6)
 
     def end(self) -> None:
         """What was spent up to now is what the load cost."""
@@ -189,8 +193,9 @@ class Usage:
         return max(self._memory[name], default=0.0)
 
     def grown_mb(self, name: str) -> float:
-        """How much the resident memory grew after the start was over: the last fifth's median less the first's."""
-        settled = self._memory[name][round(len(self._memory[name]) * _SETTLED) :]
+        """How much the memory of a process's own grew after the start was over, in MB: the last fifth's median less
+        the first's."""
+        settled = self._own[name][round(len(self._own[name]) * _SETTLED) :]
         fifth = max(1, len(settled) // 5)
         return statistics.median(settled[-fifth:]) - statistics.median(settled[:fifth]) if settled else 0.0
 
