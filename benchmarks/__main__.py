@@ -4,6 +4,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -39,6 +40,9 @@ def main(
     documents: Annotated[
         bool, typer.Option("--documents", help="Write what was measured into README.md and docs/performance.md.")
     ] = False,
+    beside: Annotated[
+        Path | None, typer.Option(help="With --documents: build/bench of another clone, whose run is shown as well.")
+    ] = None,
 ) -> None:
     """What the platform carries on this machine, next to its peers: medians of several rounds against goals.
 
@@ -49,7 +53,7 @@ def main(
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(known)}")
     chosen = [known[name] for name in rows] if rows else list(STEPS if steps else ROWS)
     signal.signal(signal.SIGTERM, _interrupted)
-    folder = kept.FOLDER / ("quick" if quick else "full")
+    folder = kept.FOLDER / _folder(quick)
     found: list[tuple[Row, Kept]] = []
     try:
         tools = toolchain.find()
@@ -65,8 +69,7 @@ def main(
                     _measure(row, rows_kept, wanted, tools, brokers, Path(scratch), quick)
         if documents:
             # All that is kept, not only what was asked for now: a table keeps its other rows.
-            every = [(row, kept.of(row.name, _settings(row, quick), folder)) for row in known.values()]
-            publish.write([(row, one) for row, one in every if one.rounds])
+            publish.write(_kept(known.values(), quick, folder), _again(known.values(), quick, beside))
     except KeyboardInterrupt:
         console.print("interrupted: the rounds that are over are kept, the same command goes on from here")
         _print(found)
@@ -75,6 +78,25 @@ def main(
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     _print(found)
+
+
+def _kept(rows: Iterable[Row], quick: bool, folder: Path) -> list[tuple[Row, Kept]]:
+    every = [(row, kept.of(row.name, _settings(row, quick), folder)) for row in rows]
+    return [(row, one) for row, one in every if one.rounds]
+
+
+def _again(rows: Iterable[Row], quick: bool, beside: Path | None) -> list[tuple[Row, Kept]]:
+    """What was measured in another clone. Raises `FleetstreamError` when nothing of this code was."""
+    if beside is None:
+        return []
+    found = _kept(rows, quick, beside / _folder(quick))
+    if not found:
+        raise FleetstreamError(f"{beside}: nothing there was measured with this code and these settings")
+    return found
+
+
+def _folder(quick: bool) -> str:
+    return "quick" if quick else "full"
 
 
 def _settings(row: Row, quick: bool) -> dict[str, object]:

@@ -26,8 +26,9 @@ _INK: Final = ("#0072B2", "#E69F00", "#D55E00")
 Measured = Sequence[tuple[Row, Kept]]
 
 
-def write(measured: Measured) -> None:
-    """Tables into README.md and docs/performance.md, pictures beside the latter; steps apart from the goals.
+def write(measured: Measured, again: Measured = ()) -> None:
+    """Tables into README.md and docs/performance.md, pictures beside the latter; steps apart from the goals. `again`
+    is what a second run gave, which then has a column of its own.
 
     Raises `FleetstreamError` when a document has no place for them.
     """
@@ -36,8 +37,9 @@ def write(measured: Measured) -> None:
     _PICTURES.mkdir(exist_ok=True)
     if rows:
         pictures = [*_over_time(rows), *_over_rate(rows)]
-        _replace(README, "measured", _short(rows))
-        _replace(DOCUMENT, "measured", "\n\n".join([_long(rows), *pictures]))
+        second = _second(again)
+        _replace(README, "measured", _short(rows, second))
+        _replace(DOCUMENT, "measured", "\n\n".join([_long(rows, second), *pictures]))
     if steps:
         _replace(DOCUMENT, "steps", "\n\n".join([_steps(steps), *_by_step(steps)]))
 
@@ -64,23 +66,43 @@ def _machine(measured: Measured) -> str:
     return f"Measured {when} on: " + "; ".join(f"{name} {words}" for name, words in kept.machine.items()) + "."
 
 
-def _short(measured: Measured) -> str:
-    lines = ["| what | median (lowest to highest) | goal | |", "|---|---|---|---|"]
+def _second(again: Measured) -> dict[tuple[str, str], str]:
+    """What a second run says of each row's figures."""
+    said = {
+        (row.name, name): f"{text} {verdict}"
+        for row, _, each in report.lines(again)
+        for name, text, _, verdict in each
+    }
+    return {place: text.strip() for place, text in said.items()}
+
+
+def _head(first: list[str], second: dict[tuple[str, str], str]) -> list[str]:
+    columns = [*first, "median (lowest to highest)", "goal", "", *(["in a second run"] if second else [])]
+    return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+
+
+def _short(measured: Measured, second: dict[tuple[str, str], str]) -> str:
+    lines = _head(["what"], second)
     for row, _, said in report.lines(measured):
         wanted = [line for line in said if line[2]] or said[: len(row.shown)]
         wanted += [line for line in said[-1:] if row.beside is not None and line not in wanted]
         cells = ["<br>".join(f"{name} {text}" for name, text, _, _ in wanted)]
         cells += ["<br>".join(one[place] for one in wanted) for place in (2, 3)]
+        if second:
+            cells.append("<br>".join(second.get((row.name, one[0]), "not measured") for one in wanted))
         lines.append(f"| {row.title} | {' | '.join(cells)} |")
     return "\n".join([_machine(measured), "", *lines])
 
 
-def _long(measured: Measured) -> str:
-    lines = ["| row | figure | median (lowest to highest) | goal | |", "|---|---|---|---|---|"]
+def _long(measured: Measured, second: dict[tuple[str, str], str]) -> str:
+    lines = _head(["row", "figure"], second)
     for row, kept, said in report.lines(measured):
         for number, (name, text, goal, verdict) in enumerate(said):
             first = f"`{row.name}`: {row.title} ({len(kept.rounds)} rounds)" if not number else ""
-            lines.append(f"| {first} | {name} | {text} | {goal} | {verdict} |")
+            cells = [first, name, text, goal, verdict]
+            if second:
+                cells.append(second.get((row.name, name), "not measured"))
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([_machine(measured), "", *lines])
 
 

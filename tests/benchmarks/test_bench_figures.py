@@ -108,6 +108,21 @@ def test_documents_get_their_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["latency-by-second.svg", "steps.svg"]
 
 
+def test_a_second_run_has_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme, document = tmp_path / "README.md", tmp_path / "performance.md"
+    for path in (readme, document):
+        path.write_text("<!-- measured: begin -->\n<!-- measured: end -->\n")
+    monkeypatch.setattr(publish, "README", readme)
+    monkeypatch.setattr(publish, "DOCUMENT", document)
+    monkeypatch.setattr(publish, "_PICTURES", tmp_path / "pictures")
+    first = [(HEADLINE, with_rounds(tmp_path / "a", GOOD))]
+    publish.write(first, [(HEADLINE, with_rounds(tmp_path / "b", GOOD | {"within_1ms": 0.97}))])
+    for path in (readme, document):
+        assert "in a second run" in path.read_text()
+        assert "99.95%" in path.read_text()
+        assert "97.00% missed" in path.read_text()
+
+
 def test_a_document_without_a_place_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing\n")
