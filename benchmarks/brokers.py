@@ -44,18 +44,82 @@ PROPERTIES: Final[dict[str, str]] = {
 }
 
 
+class Broker:
+    """One broker: its process, which may end and be started again, and its folder, which stays."""
+
+    def __init__(self, argv: Sequence[str], home: Path) -> None:
+        self._argv = list(argv)
+        self._home = home
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process's id; 0 while there is none."""
+        return 0 if self._process is None else self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself, or was never started."""
+        return self._process is None or self._process.poll() is not None
+
+    @property
+    def last_words(self) -> str:
+        """The end of its log."""
+        return "\n".join((self._home / "log").read_text(errors="replace").splitlines()[-15:])
+
+    def start(self) -> None:
+        """Starts it on what its folder holds."""
+        with (self._home / "log").open("ab") as log:
+            # A session of its own: Ctrl-C in a terminal reaches the benchmark, which then ends it.
+            self._process = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._home,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """Ends it as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
 @dataclass(frozen=True)
 class Cluster:
     """Brokers that run."""
 
     connection: ConnectionSpec
-    pids: tuple[int, ...]
+    brokers: tuple[Broker, ...]
     secure: bool
 
     @property
     def count(self) -> int:
         """How many brokers."""
-        return len(self.pids)
+        return len(self.brokers)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Their processes."""
+        return tuple(broker.pid for broker in self.brokers)
+
+    def wait(self) -> None:
+        """Waits until all of them serve. Raises `FleetstreamError` with the last words of one that does not."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            for number, one in enumerate(self.brokers, 1):
+                if one.ended:
+                    raise FleetstreamError(f"broker {number} ended:\n{one.last_words}")
+            with contextlib.suppress(ServiceError, KafkaException):
+                if len(kafka.admin(self.connection.settings(), 5).list_topics(timeout=5).brokers) == self.count:
+                    return
+            if time.monotonic() > deadline:
+                raise FleetstreamError(
+                    f"the brokers do not serve after {_PATIENCE_S:g} s:\n{self.brokers[0].last_words}"
+                )
+            time.sleep(0.1)
 
     def create_topic(self, name: str, partitions: int) -> None:
         """Makes a topic with as many replicas as there are brokers, all but one of which must have a message.
@@ -103,7 +167,7 @@ def cluster(
     )
     jvm = [*_JVM, *(_HEAP if brokers == 1 else _HEAP_OF_THREE), *jvm]
     with ExitStack() as running:
-        processes: list[subprocess.Popen[bytes]] = []
+        made: list[Broker] = []
         for number, (client, internal, control) in enumerate(ports, 1):
             home = folder / f"broker-{number}"
             home.mkdir(parents=True)
@@ -111,13 +175,14 @@ def cluster(
             text = _properties(home, number, client, internal, control, voters, brokers, secure, folder / "tls")
             settings.touch(mode=0o600)
             settings.write_text("".join(f"{name}={value}\n" for name, value in text.items()))
-            processes.append(
-                running.enter_context(
-                    _process(toolchain, jvm, home, settings, cluster_id, password if secure else None)
-                )
-            )
-        _wait(connection, processes, folder, brokers)
-        yield Cluster(connection, tuple(process.pid for process in processes), secure)
+            broker = _formatted(toolchain, jvm, home, settings, cluster_id, password if secure else None)
+            # What it holds is of no further use: no good order is needed.
+            running.callback(broker.kill)
+            broker.start()
+            made.append(broker)
+        found = Cluster(connection, tuple(made), secure)
+        found.wait()
+        yield found
 
 
 def _client(secure: bool, folder: Path, password: str) -> dict[str, Any]:
@@ -173,10 +238,9 @@ def _properties(
     return properties
 
 
-@contextlib.contextmanager
-def _process(
+def _formatted(
     toolchain: Toolchain, jvm: Sequence[str], home: Path, settings: Path, cluster_id: str, password: str | None
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Broker:
     (home / "tmp").mkdir()
     java = [
         str(toolchain.java),
@@ -191,34 +255,4 @@ def _process(
     made = subprocess.run(tool, capture_output=True, text=True)
     if made.returncode != 0:
         raise FleetstreamError(f"Kafka's log folder cannot be formatted:\n{made.stdout}{made.stderr}")
-    argv = [*java, *jvm, "kafka.Kafka", str(settings)]
-    with (home / "log").open("wb") as log:
-        # A session of its own: Ctrl-C in a terminal reaches the benchmark, which then ends it.
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=home, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        # What it holds is of no further use: no good order is needed.
-        process.kill()
-        process.wait()
-
-
-def _wait(connection: ConnectionSpec, processes: list[subprocess.Popen[bytes]], folder: Path, brokers: int) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        for number, process in enumerate(processes, 1):
-            if process.poll() is not None:
-                raise FleetstreamError(f"broker {number} ended:\n{_last_words(folder, number)}")
-        with contextlib.suppress(ServiceError, KafkaException):
-            if len(kafka.admin(connection.settings(), 5).list_topics(timeout=5).brokers) == brokers:
-                return
-        if time.monotonic() > deadline:
-            raise FleetstreamError(f"the brokers do not serve after {_PATIENCE_S:g} s:\n{_last_words(folder, 1)}")
-        time.sleep(0.1)
-
-
-def _last_words(folder: Path, number: int) -> str:
-    text = (folder / f"broker-{number}" / "log").read_text(errors="replace")
-    return "\n".join(text.splitlines()[-15:])
+    return Broker([*java, *jvm, "kafka.Kafka", str(settings)], home)

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services import descriptors
 from services.clock import Clock
 from services.connection import ConnectionSpec
 from services.consumer.consumer import LEGS, ConsumerTask
@@ -141,8 +142,11 @@ class Consume:
         spec = self.spec
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
+            descriptors.ensure(spec.processes)
         except OSError as error:
             raise ConsumeError(f"{self._directory} cannot be made: {error.strerror}") from error
+        except ServiceError as error:
+            raise ConsumeError(str(error)) from error
         for number in range(spec.processes):
             name = f"consumer-{number:02d}"
             result = self._directory / f"{name}.json"

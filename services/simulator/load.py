@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from services import descriptors
 from services.clock import Clock
 from services.connection import ConnectionSpec
 from services.errors import ServiceError
@@ -193,8 +194,12 @@ class Load:
         spec = self.spec
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
+            if (raised := descriptors.ensure(self._parts)) is not None:
+                self.notes.append(raised)
         except OSError as error:
             raise LoadError(f"{self._directory} cannot be made: {error.strerror}") from error
+        except ServiceError as error:
+            raise LoadError(str(error)) from error
         warm_up = Profile.constant(self._warmup_rate, spec.warmup_seconds)
         for part in range(self._parts):
             name = f"{spec.run_id}-{part:02d}"

@@ -55,7 +55,7 @@ def test_it_goes_on_until_the_compilers_rest(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(warm, "compile_seconds", lambda pids: next(spent))
     monkeypatch.setattr(warm.time, "monotonic", lambda: clock[0])
-    words = warm.warm_up(Cluster(ConnectionSpec(bootstrap=""), (1,), False), tmp_path, told, load)
+    words = warm.warm_up(Cluster(ConnectionSpec(bootstrap=""), (), False), tmp_path, told, load)
     assert len(loads) == 3
     assert words == "brokers warmed up for 30 s, their compilers rest"
 
@@ -70,7 +70,7 @@ def test_it_gives_up_on_compilers_that_never_rest_and_says_so(
 
     monkeypatch.setattr(warm, "compile_seconds", lambda pids: clock[0] / 2)
     monkeypatch.setattr(warm.time, "monotonic", lambda: clock[0])
-    words = warm.warm_up(Cluster(ConnectionSpec(bootstrap=""), (1,), False), tmp_path, told, load)
+    words = warm.warm_up(Cluster(ConnectionSpec(bootstrap=""), (), False), tmp_path, told, load)
     assert words == "brokers warmed up for 150 s, their compilers still take 50% of a processor"
 
 
