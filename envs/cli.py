@@ -138,11 +138,20 @@ def refresh(
 
 
 @app.command()
-def down(env: EnvironmentName = project.SANDBOX, emulated: Emulated = False, name: SandboxName = None) -> None:
+def down(
+    env: EnvironmentName = project.SANDBOX,
+    emulated: Emulated = False,
+    name: SandboxName = None,
+    confirm: Annotated[
+        str | None, typer.Option(help="The environment's name, where its settings want it said; asked for otherwise.")
+    ] = None,
+) -> None:
     """Takes an environment away and checks that nothing is left of it."""
     from envs import lifecycle
 
-    lifecycle.down(selected(env, emulated, name))
+    environment = selected(env, emulated, name)
+    lifecycle.agree_to_down(environment, confirm)
+    lifecycle.down(environment)
 
 
 @app.command()

@@ -74,6 +74,25 @@ def refresh(environment: Environment, expect_no_changes: bool = False) -> Update
     return result
 
 
+def agree_to_down(environment: Environment, told: str | None) -> None:
+    """Has the environment's name said where its settings want that, on the terminal unless it was `told` already.
+
+    Raises `UsageError` when something else is said.
+    """
+    name = environment.name
+    if not project.confirms_down(name):
+        return
+    if told is None:
+        try:
+            told = console.input(f"everything of {name} is going to be deleted. Its name, to go on: ")
+        except EOFError:
+            told = ""
+    if told.strip() != name:
+        raise UsageError(
+            f"{name} is left as it is: its settings (operations.confirm_down) want its name said, --confirm {name}"
+        )
+
+
 def down(environment: Environment) -> list[str]:
     """Takes the environment away. Returns what the emulated account still held afterwards; it should hold nothing.
 

@@ -53,6 +53,18 @@ def stack_file(environment: str) -> Path:
     return STACK_FILES / f"Pulumi.{environment}.yaml"
 
 
+def confirms_down(environment: str) -> bool:
+    """Whether an environment's settings want its name said before it is taken down (`operations.confirm_down`).
+
+    Settings that cannot be read are no reason to leave something standing: the engine refuses them itself.
+    """
+    try:
+        content = yaml.safe_load(stack_file(environment).read_text())
+        return content["config"][f"{NAME}:settings"]["operations"]["confirm_down"] is True
+    except (yaml.YAMLError, KeyError, TypeError):
+        return False
+
+
 def region(environment: str) -> str:
     """The AWS region in an environment's settings. Raises `FleetstreamError` when they name none."""
     path = stack_file(environment)

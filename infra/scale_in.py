@@ -15,6 +15,7 @@ from infra.packaging import Artifact
 from infra.policies import Statement, document, tls_only
 from infra.sections import GATEWAY_PORT
 from infra.sections import ScaleIn as ScaleInSettings
+from infra.sections.fleet import VISIBILITY
 
 HANDLER: Final = "services.fabric.scale_in.handler.handle"
 SERVICE: Final = "scale-in"
@@ -23,9 +24,6 @@ SERVICE: Final = "scale-in"
 _BATCH: Final = 10
 _RECEIVES: Final = 20
 """Until a message is given up. Those that meet the function at work count as well, as only one call runs at once."""
-_VISIBILITY: Final = 6
-"""Time-outs of the function (AWS Lambda Developer Guide, "Creating and configuring an Amazon SQS event source
-mapping")."""
 _DEAD_LETTER_SECONDS: Final = 14 * 24 * 3600
 """SQS keeps a message no longer."""
 
@@ -73,7 +71,7 @@ class ScaleIn(pulumi.ComponentResource):
             f"{name}-queue",
             # With a key of ours EventBridge would have to be let in by the key's policy; SQS's own needs nothing.
             sqs_managed_sse_enabled=True,
-            visibility_timeout_seconds=_VISIBILITY * args.settings.timeout_seconds,
+            visibility_timeout_seconds=VISIBILITY * args.settings.timeout_seconds,
             redrive_policy=pulumi.Output.json_dumps(
                 {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": _RECEIVES}
             ),

@@ -29,7 +29,13 @@ _REFUSALS: Final = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 _Result = TypeVar("_Result")
 _Client = TypeVar("_Client", AdminClient, Consumer)
 
+_BACK_SOON: Final[dict[str, Any]] = {
+    # A broker that comes back is found within a second; by default a client looks every ten in the end.
+    "reconnect.backoff.max.ms": 1000,
+}
+
 LOW_LATENCY_PRODUCER: Final[dict[str, Any]] = {
+    **_BACK_SOON,
     # Nothing is lost or doubled when a request is sent again; measured to cost nothing against acks=1 on one broker.
     "acks": "all",
     "enable.idempotence": True,
@@ -44,6 +50,7 @@ LOW_LATENCY_PRODUCER: Final[dict[str, Any]] = {
 """For a producer whose messages must arrive within milliseconds."""
 
 LOW_LATENCY_CONSUMER: Final[dict[str, Any]] = {
+    **_BACK_SOON,
     # The broker answers as soon as there is one byte, and holds an empty request only this long (ms).
     "fetch.min.bytes": 1,
     "fetch.wait.max.ms": 100,

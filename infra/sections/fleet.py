@@ -3,12 +3,16 @@
 import re
 from typing import Final
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from infra.sections.common import Section, one_of, wrong
 
 SNAPSHOT_HOURS: Final = (1, 2, 3, 4, 6, 8, 12, 24)
 """How often Data Lifecycle Manager makes snapshots (API Reference, CreateRule)."""
+
+VISIBILITY: Final = 6
+"""Time-outs of a function until its queue gives a message out again (AWS Lambda Developer Guide, "Creating and
+configuring an Amazon SQS event source mapping")."""
 
 FILE_SERVER_SPEEDS: Final = (32, 64, 128, 256, 512, 1024, 2048)
 """MB/s of a file server in two zones (FSx API Reference, CreateFileSystemWindowsConfiguration)."""
@@ -132,6 +136,18 @@ class Fleet(Section):
             raise wrong(
                 f"{value} seeds survive the loss of no more than {value - 1} would, as a majority must be left: use "
                 "an odd number"
+            )
+        return value
+
+    @field_validator("scale_in")
+    @classmethod
+    def _scale_in(cls, value: ScaleIn, info: ValidationInfo) -> ScaleIn:
+        hooks, again = info.data.get("hooks"), VISIBILITY * value.timeout_seconds
+        if hooks is not None and hooks.worker_terminate_seconds <= again:
+            raise wrong(
+                f"a call that died is repeated after {again} s, six times timeout_seconds, and a worker that leaves "
+                f"is given up after {hooks.worker_terminate_seconds} s without a sign: shorten timeout_seconds, or "
+                f"set fleet.hooks.worker_terminate_seconds above {again}"
             )
         return value
 

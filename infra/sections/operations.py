@@ -29,6 +29,9 @@ class Operations(Section):
     protect_data: bool = Field(
         default=False, description="true: Pulumi refuses to delete the cluster, the archive and keys"
     )
+    confirm_down: bool = Field(
+        default=False, description="true: `fleetstream down` wants the environment's name said before it begins"
+    )
     expires: date | None = Field(
         default=None, description="the last day it is meant to stand, such as 2026-12-31; becomes a tag"
     )

@@ -27,6 +27,7 @@ def fleetstream(
     """Runs the command to its end; what it prints is in the result."""
     return subprocess.run(
         [COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=timeout,

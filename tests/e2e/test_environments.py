@@ -25,7 +25,7 @@ def environment(request: pytest.FixtureRequest, name: str) -> Iterator[tuple[str
     path = ROOT / "envs" / f"Pulumi.{own}.yaml"
     path.write_text((ROOT / "envs" / f"Pulumi.{request.param}.yaml").read_text())
     yield own, path
-    fleetstream("down", "--env", own, "--emulated", "--name", name)
+    fleetstream("down", "--env", own, "--emulated", "--name", name, "--confirm", own)
     path.unlink()
 
 
@@ -58,7 +58,12 @@ def test_an_environment_comes_up_stays_as_it_is_follows_its_settings_and_goes(
     )
     assert changes == [(str(FOLLOWERS[own.partition("-")[0]]), "updated")], followed.stderr
 
-    gone = fleetstream("down", *where)
+    if "confirm_down: true" in path.read_text():
+        refused = fleetstream("down", *where)
+        assert refused.returncode == 2
+        assert f"--confirm {own}" in refused.stderr
+        assert fleetstream("status", *where).returncode == 0
+    gone = fleetstream("down", *where, "--confirm", own)
     assert gone.returncode == 0, gone.stderr
     assert "inventory of the emulated account: empty" in gone.stdout + gone.stderr
     assert_nothing_left(name)

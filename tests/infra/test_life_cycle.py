@@ -52,7 +52,7 @@ def test_nobody_answers_means_no(sandbox: Declaration) -> None:
     assert waits == {
         ("seed-launch", "LAUNCHING", 120),
         ("worker-launch", "LAUNCHING", 300),
-        ("worker-terminate", "TERMINATING", 60),
+        ("worker-terminate", "TERMINATING", 120),
     }
 
 

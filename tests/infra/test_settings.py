@@ -139,6 +139,7 @@ def test_five_mistakes_are_reported_at_once() -> None:
         ("fleet.hooks.worker_launch_seconds", 7201, "30 to 7200 s"),
         ("fleet.scale_in.poll_seconds", 901, "1 to 900 s"),
         ("fleet.scale_in.sweep_minutes", 0, "1 to 60 min"),
+        ("fleet.scale_in", {"timeout_seconds": 150}, "a call that died is repeated after 900 s"),
         ("fleet.snapshots.every_hours", 5, "not one of 1, 2, 3, 4, 6, 8, 12, 24"),
         ("fleet.snapshots.at", "24:00", "no time of day"),
         ("fleet.file_server.directory_id", "corp.example.com", "no directory's id"),

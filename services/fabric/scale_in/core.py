@@ -2,8 +2,9 @@
 
 Nothing is remembered between two deliveries but what the world shows: the hook that waits, the node's deactivation,
 the machine's state. So a delivery may be late, doubled, lost or cut off after any call, and the next one goes on. A
-delivery that is not done asks the hook for more time and leaves a new message for later: handing its own back would
-count it as received again, until it were taken for a dead letter.
+delivery asks the hook for more time before anything else, so that one that is cut off leaves time for the next. When
+it is not done it leaves a new message for later: handing its own back would count it as received again, until it were
+taken for a dead letter.
 """
 
 import time
@@ -167,9 +168,11 @@ def advance(world: World, action: Action) -> Outcome:
     begun = world.now()
     if reason := _stray(world, action):
         return _note(world, action, "look", Outcome.STRAY, reason, begun=begun)
-    standing = pursue(world, action)
-    decision, node = standing.decision, standing.node
+    node = ""
     try:
+        world.groups.heartbeat(action)
+        standing = pursue(world, action)
+        decision, node = standing.decision, standing.node
         match decision.step:
             case Step.RELEASE:
                 world.groups.complete(action, CONTINUE)
@@ -238,8 +241,7 @@ def _stray(world: World, action: Action) -> str:
 
 
 def _come_back(world: World, action: Action, standing: Standing, begun: float) -> Outcome:
-    """Keeps the hook open, and sees to it that somebody looks again."""
-    world.groups.heartbeat(action)
+    """Sees to it that somebody looks again."""
     _warn_if_late(world, action, standing.node)
     now = world.now()
     outcome = standing.outcome

@@ -78,6 +78,12 @@ def test_a_delivery_that_is_not_done_asks_for_time_and_leaves_one_message_for_la
     assert fleet.queue == [(fleet.clock.now + POLL, continuation(replace(action, attempt=2)))]
 
 
+def test_a_delivery_asks_for_time_before_it_does_anything(fleet: Fleet) -> None:
+    """One that is cut off leaves its hook open until the queue gives its message out again."""
+    fleet.deliver(continuation(fleet.terminate(WORKER)))
+    assert fleet.calls.index("heartbeat") < fleet.calls.index(fleet.changes[0])
+
+
 def calls() -> int:
     """How many calls a removal makes that nothing disturbs."""
     fleet = Fleet(workers=2)
