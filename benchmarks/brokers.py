@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,15 +121,20 @@ class Cluster:
                 )
             time.sleep(0.1)
 
-    def create_topic(self, name: str, partitions: int) -> None:
-        """Makes a topic with as many replicas as there are brokers, all but one of which must have a message.
+    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str] | None = None) -> None:
+        """Makes a topic with as many replicas as there are brokers, all but one of which must have a message; with
+        further `settings` of the topic.
 
         Raises `FleetstreamError`.
         """
-        settings = {"min.insync.replicas": str(max(1, self.count - 1)), "unclean.leader.election.enable": "false"}
+        config = {
+            "min.insync.replicas": str(max(1, self.count - 1)),
+            "unclean.leader.election.enable": "false",
+            **(settings or {}),
+        }
         admin = kafka.admin(self.connection.settings())
         try:
-            topic = NewTopic(name, num_partitions=partitions, replication_factor=self.count, config=settings)
+            topic = NewTopic(name, num_partitions=partitions, replication_factor=self.count, config=config)
             admin.create_topics([topic])[name].result(30)
         except KafkaException as error:
             raise FleetstreamError(f"topic {name} was not made: {error.args[0].str()}") from error
@@ -150,10 +155,16 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(
-    toolchain: Toolchain, folder: Path, brokers: int = 1, *, secure: bool = False, jvm: Sequence[str] = ()
+    toolchain: Toolchain,
+    folder: Path,
+    brokers: int = 1,
+    *,
+    secure: bool = False,
+    jvm: Sequence[str] = (),
+    properties: Mapping[str, str] | None = None,
 ) -> Iterator[Cluster]:
     """Runs brokers for the time of the block. `secure`: clients come over TLS and sign in (SCRAM-SHA-512, one of the
-    two ways MSK knows); `jvm`: further options of the brokers' Java.
+    two ways MSK knows); `jvm`: further options of the brokers' Java; `properties`: further ones of the brokers.
 
     Raises `FleetstreamError` with a broker's last words.
     """
@@ -172,7 +183,8 @@ def cluster(
             home = folder / f"broker-{number}"
             home.mkdir(parents=True)
             settings = home / "server.properties"
-            text = _properties(home, number, client, internal, control, voters, brokers, secure, folder / "tls")
+            own = _properties(home, number, client, internal, control, voters, brokers, secure, folder / "tls")
+            text = {**own, **(properties or {})}
             settings.touch(mode=0o600)
             settings.write_text("".join(f"{name}={value}\n" for name, value in text.items()))
             broker = _formatted(toolchain, jvm, home, settings, cluster_id, password if secure else None)

@@ -13,6 +13,9 @@ from benchmarks.measure import Shape
 from envs import toolchain
 from services.connection import ConnectionSpec
 
+JVM = ("-Xms512m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:-AlwaysPreTouch")
+"""Of brokers that only have to be there."""
+
 NAMED = """
 import ctypes, sys, threading, time
 def spin():
@@ -83,13 +86,13 @@ def brokers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[warm.Wa
 
 
 def test_brokers_of_one_kind_are_kept_and_others_take_their_place(brokers: warm.WarmBrokers) -> None:
-    first = brokers.get(1, False, (), True, told)
+    first = brokers.get(1, False, JVM, True, told)
     assert "warmed up" in brokers.words
-    assert brokers.get(1, False, (), True, told) is first
-    cold = brokers.get(1, False, (), False, told)
+    assert brokers.get(1, False, JVM, True, told) is first
+    cold = brokers.get(1, False, JVM, False, told)
     assert cold.pids != first.pids
     assert not Path(f"/proc/{first.pids[0]}").exists()
     assert brokers.words == "brokers new, not warmed up"
-    assert brokers.get(1, False, (), False, told).pids != cold.pids
+    assert brokers.get(1, False, JVM, False, told).pids != cold.pids
     brokers.end()
     assert not Path(f"/proc/{cold.pids[0]}").exists()
