@@ -120,7 +120,9 @@ class Fleet(Section):
         default="10.1.2175.9590", description="the version that a new cluster is formed with, such as 10.1.2175.9590"
     )
     hooks: Hooks = Field(default_factory=lambda: Hooks(), description="how long machines may take to come and go")
-    scale_in: ScaleIn = Field(default_factory=lambda: ScaleIn(), description="the function that removes workers")
+    scale_in: ScaleIn = Field(
+        default_factory=lambda: ScaleIn(), validate_default=True, description="the function that removes workers"
+    )
     snapshots: Snapshots = Field(default_factory=lambda: Snapshots(), description="of the seeds' data disks")
     second_address: bool = Field(
         default=False, description="true: a worker gets the interface that its tag Eth1 describes as its second one"

@@ -164,6 +164,12 @@ def test_a_mistake_names_its_place_and_the_remedy(path: str, value: Any, told: s
     assert told in problem
 
 
+def test_a_hook_that_is_shorter_than_a_dead_call_takes_to_come_again_is_refused() -> None:
+    (problem,) = problems(with_value("fleet.hooks.worker_terminate_seconds", 40))
+    assert problem.startswith(f"{KEY}.fleet.scale_in")
+    assert "is given up after 40 s without a sign" in problem
+
+
 @pytest.mark.parametrize(
     ("cidr", "told"),
     [
