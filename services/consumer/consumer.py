@@ -153,6 +153,8 @@ class Reader:
         self._count()
         places = [place for w in partitions if (place := (w.topic, w.partition)) in self._next]
         try:
+            # Stored as well: an automatic commit that comes after this one would set an older offset.
+            self._store()
             if places:
                 consumer.commit(offsets=list(map(self._position, places)), asynchronous=False)
         except KafkaException as error:

@@ -227,6 +227,7 @@ class Consume:
         # After a member has left or the brokers were away a partition may have no reader for a while: nobody would
         # miss what is in it.
         deadline = time.monotonic() + self.spec.idle_seconds
+        self._hear()
         while not (whole := self._complete()) and time.monotonic() < deadline:
             time.sleep(0.05)
             self._hear()
