@@ -49,14 +49,13 @@ class ConsumeSpec(BaseModel):
 @dataclass(frozen=True, slots=True)
 class ConsumeProgress:
     """Where the consumers are: sums over their last reports. `latency_ms`: median, p99 and maximum of a recent second
-    at the slowest consumer, or None. `trouble`: what a Kafka client complained about since the report before."""
+    at the slowest consumer, or None."""
 
     consumed: int
     duplicates: int
     foreign: int
     warmup: int
     latency_ms: tuple[float, float, float] | None
-    trouble: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,7 @@ class ConsumeResult:
     `foreign` are messages of other runs, `unreadable` those that break the contract (`unreadable_first` says where
     and how). `drained`: everything up to the end was read. `reordered` messages came after a later one of their
     device. `negative` counts latencies below zero by leg (recorded as 0), `clock_drift_us` is how far the wall clock
-    moved from the run's clock: both say how far to trust the legs that touch the broker's clock. `notes` say what was
-    changed for the consumers.
+    moved from the run's clock: both say how far to trust the legs that touch the broker's clock.
     """
 
     consumed: int
@@ -100,7 +98,6 @@ class ConsumeResult:
     negative: dict[str, int]
     priority: str
     troubles: list[str]
-    notes: list[str]
 
     def gaps(self, attempted: Mapping[str, int]) -> dict[str, Intervals]:
         """The sequence numbers that did not arrive, of producers that each attempted so many."""
@@ -127,8 +124,6 @@ class Consume:
         self._directory = directory
         self._members: list[_Member] = []
         self._troubles: list[str] = []
-        self._trouble: str | None = None
-        self._notes: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -143,17 +138,15 @@ class Consume:
         return {member.worker.name: member.worker.process.pid for member in self._members}
 
     def start(self) -> None:
-        """Starts the processes; they join the group by themselves. Raises `ConsumeError` when they cannot be."""
+        """Starts the processes; they join the group by themselves."""
         spec = self.spec
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            limit = descriptors.ensure(descriptors.of_load(spec.processes))
+            descriptors.ensure(spec.processes)
         except OSError as error:
             raise ConsumeError(f"{self._directory} cannot be made: {error.strerror}") from error
         except ServiceError as error:
             raise ConsumeError(str(error)) from error
-        if limit.raised:
-            self._notes.append(limit.words)
         for number in range(spec.processes):
             name = f"consumer-{number:02d}"
             result = self._directory / f"{name}.json"
@@ -208,10 +201,8 @@ class Consume:
                     member.heard[event["event"]] = event
                     if event["event"] == "assigned":
                         member.assigned = set(event["partitions"])
-                    elif event["event"] == "trouble":
-                        self._trouble = event["text"]
-                        if event["text"] not in self._troubles:
-                            self._troubles.append(event["text"])
+                    elif event["event"] == "trouble" and event["text"] not in self._troubles:
+                        self._troubles.append(event["text"])
             except WorkerError as error:
                 raise ConsumeError(f"the stream cannot be measured: {error}") from error
 
@@ -220,14 +211,12 @@ class Consume:
         self._hear()
         latest = [member.heard.get("progress", {}) for member in self._members]
         glances = [tuple(one["latency_ms"]) for one in latest if len(one.get("latency_ms", ())) == 3]
-        trouble, self._trouble = self._trouble, None
         return ConsumeProgress(
             **{
                 name: sum(one.get(name, 0) for one in latest)
                 for name in ("consumed", "duplicates", "foreign", "warmup")
             },
             latency_ms=max(glances, key=lambda glance: glance[1], default=None),
-            trouble=trouble,
         )
 
     def finish(self) -> ConsumeResult:
@@ -305,7 +294,6 @@ class Consume:
             negative=negative,
             priority=self._members[0].heard.get("started", {}).get("priority", ""),
             troubles=self._troubles,
-            notes=self._notes,
         )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services import descriptors
@@ -138,7 +137,6 @@ class Load:
         self._producers: dict[str, _Producer] = {}
         self._stop = threading.Event()
         self._phase = "connect"
-        self._phase_seconds: float | None = None
         self._warmup_attempted = self._warmup_acked = 0
         self._started_us = 0
         self._troubles: list[str] = []
@@ -179,7 +177,7 @@ class Load:
                 self._listen("ready", _PREPARE_SECONDS + 2 * self.spec.connect_timeout_s, on_progress)
                 if round(self._warmup_rate * self.spec.warmup_seconds):
                     self._warm_up(on_progress)
-                    self._rest(on_progress)
+                    self._stop.wait(_REST_SECONDS)
                 agreed_us = 0 if self.stopping else agree()
                 with during or nullcontext():
                     self._begin("load", "result", self.spec.seconds, on_progress, agreed_us)
@@ -196,13 +194,12 @@ class Load:
         spec = self.spec
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            limit = descriptors.ensure(descriptors.of_load(self._parts))
+            if (raised := descriptors.ensure(self._parts)) is not None:
+                self.notes.append(raised)
         except OSError as error:
             raise LoadError(f"{self._directory} cannot be made: {error.strerror}") from error
         except ServiceError as error:
             raise LoadError(str(error)) from error
-        if limit.raised:
-            self.notes.append(limit.words)
         warm_up = Profile.constant(self._warmup_rate, spec.warmup_seconds)
         for part in range(self._parts):
             name = f"{spec.run_id}-{part:02d}"
@@ -243,21 +240,11 @@ class Load:
             if self._stop.is_set() or max(one.get("behind_us", 0) for one in told) < _KEPT_UP_US:
                 break
 
-    def _rest(self, on_progress: OnProgress) -> None:
-        """Waits until the broker has settled; a stop ends it."""
-        if self.stopping:
-            return
-        self._phase, self._phase_seconds, self._started_us = "rest", _REST_SECONDS, self.clock.now_us()
-        end = time.monotonic() + _REST_SECONDS
-        while (left := end - time.monotonic()) > 0 and not self.stopping:
-            on_progress(self._progress())
-            self._stop.wait(min(1.0, left))
-
     def _begin(self, phase: str, until: str, seconds: float, on_progress: OnProgress, agreed_us: int = 0) -> None:
         """Tells everybody when `phase` starts, not before `agreed_us`, and listens until all have said `until`."""
         if self._stop.is_set():
             return
-        self._phase, self._phase_seconds = phase, seconds
+        self._phase = phase
         for producer in self._producers.values():
             producer.heard.pop("progress", None)
             producer.rate, producer.late_us = 0.0, 0
@@ -312,33 +299,21 @@ class Load:
     def _progress(self) -> LoadProgress:
         """Where the load is; takes what was noted since the last report."""
         counts = dict.fromkeys(("attempted", "acked", "rejected", "unknown"), 0)
-        late_us = reported_us = 0
+        late_us = 0
         for producer in self._producers.values():
             latest = producer.heard.get("progress", {})
             for name in counts:
                 counts[name] += latest.get(name, 0)
             late_us, producer.late_us = max(late_us, producer.late_us), 0
-            reported_us = max(reported_us, latest.get("after_us", 0))
         trouble, self._trouble = self._trouble, None
         return LoadProgress(
             phase=self._phase,
             elapsed_s=max(0.0, (self.clock.now_us() - self._started_us) / 1e6),
-            seconds=self._phase_seconds,
             rate=sum(producer.rate for producer in self._producers.values()),
-            asked=self._asked(reported_us / 1e6 - 0.5),
             late_us=late_us,
             trouble=trouble,
             **counts,
         )
-
-    def _asked(self, seconds: float) -> float:
-        """Messages/s that are asked for so many seconds after the phase's start."""
-        match self._phase:
-            case "warm-up":
-                return self._warmup_rate
-            case "load":
-                return float(np.interp(seconds, self.profile.seconds, self.profile.rates))
-        return 0.0
 
     def _result(self, ended_us: int) -> LoadResult:
         began = self._phase == "load"

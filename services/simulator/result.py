@@ -12,21 +12,17 @@ from services.simulator.journal import Outcome
 class LoadProgress:
     """Where a load is, about once a second. Counts are sums over the producers' last reports.
 
-    `phase` is "connect", "warm-up", "rest" or "load"; it lasts `seconds`, or as long as it takes when that is None.
-    `rate` is messages/s in each producer's last second, `asked` what was asked of all of them in the middle of it,
-    `late_us` how late a tick began at worst since the report before, `trouble` what the Kafka client complained about
-    since then.
+    `rate` is messages/s in each producer's last second, `late_us` how late a tick began at worst since the report
+    before, `trouble` what the Kafka client complained about since then.
     """
 
     phase: str
     elapsed_s: float
-    seconds: float | None
     attempted: int
     acked: int
     rejected: int
     unknown: int
     rate: float
-    asked: float
     late_us: int
     trouble: str | None
 
