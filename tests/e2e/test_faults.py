@@ -56,7 +56,7 @@ def test_a_broker_that_dies_during_the_load_is_told_and_counted(background: Star
     running.wait_for(": load ")
     time.sleep(1)
     kill_part(name, "broker")
-    assert running.process.wait(240) == 1
+    assert running.process.wait(400) == 1
     summary = json.loads(result.read_text())
     messages = summary["messages"]
     assert messages["unknown"] > 0
